@@ -1,0 +1,48 @@
+# Trefoil. `make` builds the hypervisor and its ISO, `make run` starts the demonstration, `make test` proves it.
+BUILD   ?= build
+CC      := gcc
+NASM    := nasm
+OBJCOPY := objcopy
+
+# `make V=1` shows the commands.
+Q       := $(if $(V),,@)
+say      = @$(if $(V),:,printf '  %-6s %s\n' $(1) $(2))
+
+.DEFAULT_GOAL := all
+
+CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla \
+          -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
+          -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
+          -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
+          -fmacro-prefix-map=$(CURDIR)/= -ffile-prefix-map=$(CURDIR)=. -Iinclude -I. -I$(BUILD)/include
+LDFLAGS := -nostdlib -static -z noexecstack -z max-page-size=4096 --build-id=none
+
+ROOMS := boot lib ept guest/dev arch/x86_64 drivers vmx guest core
+C_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
+A_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.asm)))
+OBJS  := $(C_SRC:%.c=$(BUILD)/%.o) $(A_SRC:%.asm=$(BUILD)/%.asm.o)
+
+# Pure files: the same source in the hypervisor and, with sanitizers, in the host tests.
+PURE  := $(wildcard lib/*.c ept/*.c guest/dev/*.c) boot/multiboot2.c drivers/acpi.c drivers/acpi_madt.c core/config.c core/console.c core/console_keys.c core/console_screen.c \
+         guest/insn.c guest/insn_exec.c guest/load.c guest/load_linux.c guest/load_multiboot.c guest/load_multiboot2.c guest/load_elf.c \
+         guest/acpi_tables.c
+
+.PHONY: all clean
+all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$<)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/%.asm.o: %.asm
+	@mkdir -p $(@D)
+	$(call say,NASM,$<)
+	$(Q)$(NASM) -f elf64 -g -F dwarf -I. -I$(BUILD)/include/ -MD $(@:.o=.d) -o $@ $<
+
+include $(wildcard tools/*.mk) $(wildcard tests/*.mk)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(OBJS:.o=.d)

@@ -1,0 +1,35 @@
+#include "arch/x86_64/irq.h"
+#include "arch/x86_64/lapic.h"
+#include <tf/assert.h>
+
+static struct { irq_fn fn; void *ctx; } handlers[256];
+static uint8_t next_vector = IRQ_VECTOR_FIRST;
+uint64_t irq_stray;
+
+void irq_register(uint8_t vector, irq_fn fn, void *ctx)
+{
+	ASSERT(vector >= IRQ_VECTOR_FIRST && !handlers[vector].fn);
+	handlers[vector].ctx = ctx;
+	handlers[vector].fn = fn;
+}
+
+enum tf_err irq_alloc_vector(uint8_t *vector)
+{
+	if (next_vector == IRQ_VECTOR_TIMER)
+		return TF_ENOMEM;
+	*vector = next_vector++;
+	return TF_OK;
+}
+
+void irq_dispatch(uint8_t vector)
+{
+	if (likely(handlers[vector].fn)) {
+		handlers[vector].fn(handlers[vector].ctx);
+		lapic_eoi();
+		return;
+	}
+	/* Neither the spurious vector nor a spurious interrupt of an 8259 is in service, so neither gets an EOI. */
+	__atomic_add_fetch(&irq_stray, 1, __ATOMIC_RELAXED);
+	if (lapic_in_service(vector))
+		lapic_eoi();
+}

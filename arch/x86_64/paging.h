@@ -1,0 +1,34 @@
+/*
+ * The hypervisor's own address space (4-level). PHYSMAP holds all RAM, read-write and not executable, so that a frame
+ * has an address; devices are mapped one by one, uncached; the image is W^X; page 0 and the page under every stack
+ * are not mapped.
+ */
+#pragma once
+#include <tf/bootinfo.h>
+#include <tf/err.h>
+
+#define PHYSMAP_BASE 0xffff888000000000ull
+#define DEVICE_BASE  0xffffc90000000000ull /* device mappings and guarded stacks grow up from here */
+#define IMAGE_BASE   0xffffffff80000000ull
+
+/* Builds the final tables from the (sorted, merged) memory map and switches to them. Needs frames_init(). */
+void paging_init(const struct boot_info *bi);
+static inline void *phys_to_virt(hpa_t p) { return (void *)(PHYSMAP_BASE + p.v); }
+/* Where the loader put the image; written by boot/entry.asm. */
+extern hpa_t image_phys;
+/* linker.ld: page aligned */
+extern char image_start[], image_end[], text_start[], text_end[], rodata_start[], rodata_end[], data_start[];
+/* For addresses in PHYSMAP and in the image. */
+hpa_t virt_to_phys(const void *v);
+/* Uncached mapping of device registers; never unmapped. */
+void *paging_map_device(hpa_t base, size_t len);
+/* Read-only cached mapping for firmware tables that need not be RAM; NULL without room. */
+const void *paging_map_firmware(hpa_t base, size_t len);
+/* A stack of `pages` pages with an unmapped page below it; returns its top, 16-byte aligned. */
+__must_check enum tf_err stack_alloc(unsigned pages, uint64_t *top);
+/* The boot CPU's first stack, boot/entry.asm. */
+extern char boot_stack_guard[], boot_stack[], boot_stack_top[];
+/* Is this address inside the guard page of some stack? (for the panic report) */
+bool stack_guard_hit(uint64_t va);
+/* Is this address in a page of some stack, that is, safe to follow a frame pointer to? */
+bool stack_contains(uint64_t va);

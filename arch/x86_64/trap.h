@@ -1,0 +1,23 @@
+/* Exceptions in the hypervisor. */
+#pragma once
+#include <tf/types.h>
+
+struct trap_frame {
+	uint64_t r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
+	uint64_t vector, error;
+	uint64_t rip, cs, rflags, rsp, ss;
+};
+
+/*
+ * For inline assembly: if the instruction at label `from` faults, execution goes on at label `to`. The general registers
+ * are as they were before that instruction.
+ */
+#define FIXUP(from, to) ".pushsection .fixup, \"a\"\n\t.quad " from ", " to "\n\t.popsection\n"
+
+/* Loads the IDT (all 256 vectors) on this CPU. Exceptions without a fixup go to panic_trap(), others to irq_dispatch(). */
+void idt_init(void);
+/* core/panic.c */
+__noreturn void panic_trap(const struct trap_frame *f);
+/* NMI in root mode: returns normally; the handler is set by core (NULL: counted only). */
+extern void (*nmi_handler)(const struct trap_frame *f);
+extern uint64_t nmi_count;

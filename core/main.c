@@ -1,0 +1,187 @@
+#include "core/main.h"
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/frames.h"
+#include "arch/x86_64/ioapic.h"
+#include "arch/x86_64/irq.h"
+#include "arch/x86_64/lapic.h"
+#include "arch/x86_64/paging.h"
+#include "arch/x86_64/percpu.h"
+#include "arch/x86_64/tsc.h"
+#include "core/config.h"
+#include "core/log.h"
+#include "core/panic.h"
+#include "core/sched.h"
+#include "core/terminal.h"
+#include "core/vmm.h"
+#include "drivers/acpi.h"
+#include "drivers/power.h"
+#include "guest/fpu.h"
+#include "vmx/dump.h"
+#include "vmx/vcpu.h"
+#include <tf/log.h>
+#include <tf/panic.h>
+#include <tf/string.h>
+
+#define COM1_PORT   0x3f8
+#define COM1_IRQ    4
+#define CONFIG_NAME "trefoil.conf"
+#define MEMORY_MIN  MiB(24)
+#define BIOS_AREA   0xe0000
+#define BIOS_LEN    0x20000
+
+static struct acpi_info acpi;
+static struct config config;
+
+static __noreturn void halt(void)
+{
+	log_info("core", "event=halted");
+	for (;;)
+		__asm__ volatile("cli; hlt" : : : "memory");
+}
+
+/* Trefoil cannot run here: says what is missing and what to do, and stops quietly. */
+static __noreturn void refuse(const char *missing, const char *advice)
+{
+	log_error("core", "event=refused missing=%s", missing);
+	log_error("core", "event=advice text=%s", advice);
+	halt();
+}
+
+__noreturn void core_power_off(void)
+{
+	log_info("core", "event=power-off");
+	terminal_drain();
+	power_off(&acpi);
+	halt();
+}
+
+static const void *map_table(void *ctx, hpa_t addr, size_t len)
+{
+	(void)ctx;
+	return paging_map_firmware(addr, len);
+}
+
+static void read_acpi(const struct boot_info *bi)
+{
+	uint8_t rsdp[36];
+	const char *why = NULL;
+	const void *bios = paging_map_firmware(HPA(BIOS_AREA), BIOS_LEN);
+
+	if (bi->has_rsdp)
+		memcpy(rsdp, bi->rsdp, sizeof(rsdp));
+	else if (!bios || acpi_find_rsdp(bios, BIOS_LEN, rsdp))
+		refuse("ACPI tables", "the firmware offers no RSDP; enable ACPI");
+	enum tf_err e = acpi_parse(rsdp, map_table, NULL, &acpi, &why);
+	if (e)
+		refuse("usable ACPI tables", why ? why : tf_strerror(e));
+	if (why)
+		log_warn("acpi", "event=table-skipped reason=%s", why);
+	if (!acpi.nioapics)
+		refuse("an I/O APIC", "the ACPI MADT names none; enable it in the firmware settings");
+	log_info("acpi", "event=found cpus=%u ioapics=%u", acpi.ncpus, acpi.nioapics);
+}
+
+/* The global interrupt and its trigger for an ISA interrupt. */
+static struct acpi_iso isa_route(uint8_t irq)
+{
+	for (uint32_t i = 0; i < acpi.nisos; i++)
+		if (acpi.isos[i].irq == irq)
+			return acpi.isos[i];
+	return (struct acpi_iso){ .irq = irq, .gsi = irq };
+}
+
+static void init_interrupts(void)
+{
+	pic_disable();
+	lapic_init(acpi.lapic_base);
+	for (uint32_t i = 0; i < acpi.nioapics; i++)
+		ioapic_add(acpi.ioapics[i].base, acpi.ioapics[i].gsi_base);
+}
+
+static void init_console_interrupt(void)
+{
+	struct acpi_iso iso = isa_route(COM1_IRQ);
+	uint8_t vector;
+	enum tf_err e = irq_alloc_vector(&vector);
+
+	if (!e) {
+		irq_register(vector, terminal_interrupt, NULL);
+		e = ioapic_route(iso.gsi, vector, lapic_id(), iso.level, iso.active_low);
+	}
+	if (!e)
+		e = ioapic_mask(iso.gsi, false);
+	if (e)
+		panic("console: its interrupt cannot be routed: %s", tf_strerror(e));
+	terminal_start();
+}
+
+static void config_error(void *ctx, unsigned line, const char *vm, const char *key, const char *expected)
+{
+	(void)ctx;
+	log_error("config", "event=config-error file=" CONFIG_NAME " line=%u vm=%s key=%s expected=%s", line,
+		  vm[0] ? vm : "-", key[0] ? key : "-", expected);
+}
+
+static void read_config(const struct boot_info *bi)
+{
+	const struct config_report report = { NULL, config_error };
+	size_t n = strlen(CONFIG_NAME);
+
+	for (uint32_t i = 0; i < bi->nmodules; i++) {
+		const struct boot_module *m = &bi->modules[i];
+
+		if (strncmp(m->name, CONFIG_NAME, n) || (m->name[n] && m->name[n] != ' '))
+			continue;
+		if (config_parse(phys_to_virt(m->start), m->size, &config, &report))
+			refuse("a usable VM in " CONFIG_NAME, "see the lines above and docs/trefoil.conf.md");
+		return;
+	}
+	refuse("the boot module " CONFIG_NAME, "add `module2 /boot/trefoil.conf trefoil.conf` to the GRUB menu entry");
+}
+
+static void dump_vmcs(void) { vmx_dump(panic_print); }
+
+static void init_vmx(void)
+{
+	struct vmx_refusal why;
+
+	if (vmx_probe(&why))
+		refuse(why.missing, why.advice);
+	if (vmx_cpu_enable())
+		refuse("VMX operation (VMXON failed)", "see the line above");
+	panic_dump_vmcs = dump_vmcs;
+	log_info("vmx",
+		 "event=enabled revision=%x true-controls=%u vpid=%u preemption-timer=%u tpr-shadow=%u apic-access=%u "
+		 "apic-registers=%u virtual-interrupts=%u x2apic=%u ept-2m=%u ept-1g=%u ept-ad=%u",
+		 vmx_caps.revision, vmx_caps.true_ctls, vmx_caps.vpid, vmx_caps.preemption_timer, vmx_caps.tpr_shadow,
+		 vmx_caps.apic_access, vmx_caps.apic_registers, vmx_caps.virtual_intr, vmx_caps.x2apic,
+		 !!(vmx_caps.ept_vpid & EPTCAP_2M), !!(vmx_caps.ept_vpid & EPTCAP_1G), vmx_caps.ept_ad);
+}
+
+void core_main(const struct boot_info *bi)
+{
+	struct vmx_refusal why;
+
+	log_info("core", "event=boot loader=%s", bi->loader);
+	if (vmx_probe(&why)) /* before anything else: a machine that cannot is told at once */
+		refuse(why.missing, why.advice);
+	frames_init(bi);
+	paging_init(bi);
+	log_info("core", "event=memory total=%luM free=%luM", frames_total_bytes() >> 20, frames_free_bytes() >> 20);
+	if (frames_free_bytes() < MEMORY_MIN)
+		refuse("memory", "Trefoil needs 24 MiB besides the boot modules, and the guests theirs");
+	read_acpi(bi);
+	tsc_init(&(struct tsc_refs){ acpi.hpet_base, acpi.pm_timer_port, acpi.pm_timer_32bit });
+	init_interrupts();
+	read_config(bi);
+	log_set_level(config.debug ? LOG_DEBUG : LOG_INFO);
+	terminal_init(&config, COM1_PORT);
+	init_console_interrupt();
+	init_vmx();
+	fpu_init();
+	sched_init_cpu(config.slice_us);
+	vmm_create_all(&config, bi);
+	if (vmm_count() == 0)
+		refuse("a VM that can be created", "see the lines above");
+	sched_run(vmm_work);
+}

@@ -1,0 +1,5 @@
+/* The hypervisor's start, after boot/ has made sense of the boot loader. */
+#pragma once
+#include <tf/bootinfo.h>
+
+__noreturn void core_main(const struct boot_info *bi);

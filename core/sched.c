@@ -1,0 +1,257 @@
+#include "core/sched.h"
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/frames.h"
+#include "arch/x86_64/irq.h"
+#include "arch/x86_64/lapic.h"
+#include "arch/x86_64/paging.h"
+#include "arch/x86_64/tsc.h"
+#include "guest/vm.h"
+#include "lib/heap.h"
+#include <tf/assert.h>
+#include <tf/panic.h>
+#include <tf/string.h>
+
+struct sched_vcpu {
+	struct vcpu *v;
+	struct heap_node run;   /* key: virtual time; in the queue unless it runs or sleeps */
+	struct heap_node timer; /* key: the next deadline, TSC */
+	uint64_t vtime;
+	bool runnable;
+};
+
+/* One CPU's scheduler; touched by that CPU only, with interrupts off. */
+struct sched_cpu {
+	struct heap queue, timers;
+	struct run_limit limit;
+	struct sched_vcpu *current;
+	uint64_t slice;         /* TSC ticks */
+	uint64_t slice_end;
+	uint64_t charged;       /* up to here current's time has been charged */
+	uint64_t vnow;          /* virtual time of the queue: never goes back */
+	bool resched, poked;
+	uint64_t idle;
+	struct heap_node *queue_slots[SCHED_MAX_VCPUS], *timer_slots[SCHED_MAX_VCPUS];
+	struct sched_vcpu vcpus[SCHED_MAX_VCPUS];
+};
+
+static struct sched_cpu *mine(void) { return this_cpu()->sched; }
+
+static uint64_t virtual_ticks(const struct vcpu *v, uint64_t ticks)
+{
+	return ticks * VM_WEIGHT_DEFAULT / v->vm->cfg.weight;
+}
+
+static void timer_interrupt(void *ctx)
+{
+	struct sched_cpu *s = ctx;
+
+	s->limit.armed = 0;
+}
+
+void sched_init_cpu(uint64_t slice_us)
+{
+	unsigned order = 0;
+	hpa_t frame;
+
+	while ((PAGE_SIZE << order) < sizeof(struct sched_cpu))
+		order++;
+	if (frame_alloc(order, &frame))
+		panic("sched: no memory for a run queue");
+	struct sched_cpu *s = phys_to_virt(frame);
+	memset(s, 0, sizeof(*s));
+	heap_init(&s->queue, s->queue_slots, SCHED_MAX_VCPUS);
+	heap_init(&s->timers, s->timer_slots, SCHED_MAX_VCPUS);
+	s->slice = tsc_from_us(slice_us);
+	this_cpu()->sched = s;
+	irq_register(IRQ_VECTOR_TIMER, timer_interrupt, s);
+}
+
+void sched_add(struct vcpu *v)
+{
+	struct sched_cpu *s = mine();
+
+	for (unsigned i = 0; i < SCHED_MAX_VCPUS; i++) {
+		struct sched_vcpu *e = &s->vcpus[i];
+
+		if (e->v)
+			continue;
+		*e = (struct sched_vcpu){ .v = v };
+		heap_node_init(&e->run);
+		heap_node_init(&e->timer);
+		v->sched = e;
+		return;
+	}
+	panic("sched: more than %u vCPUs on one CPU", SCHED_MAX_VCPUS);
+}
+
+void sched_remove(struct vcpu *v)
+{
+	struct sched_cpu *s = mine();
+	struct sched_vcpu *e = v->sched;
+
+	ASSERT(s->current != e);
+	heap_remove(&s->queue, &e->run);
+	heap_remove(&s->timers, &e->timer);
+	e->v = NULL;
+	v->sched = NULL;
+}
+
+static uint64_t next_timer(const struct sched_cpu *s)
+{
+	struct heap_node *t = heap_top(&s->timers);
+
+	return t ? t->key : DEV_NEVER;
+}
+
+static void set_limit(struct sched_cpu *s)
+{
+	s->limit.until = s->resched || s->poked ? 0 : MIN(s->slice_end, next_timer(s));
+}
+
+static void charge(struct sched_cpu *s, uint64_t now)
+{
+	struct sched_vcpu *c = s->current;
+	uint64_t ran = now - s->charged;
+
+	c->vtime += virtual_ticks(c->v, ran);
+	c->v->ran += ran;
+	s->charged = now;
+	struct heap_node *top = heap_top(&s->queue);
+	uint64_t least = top ? MIN(top->key, c->vtime) : c->vtime;
+	s->vnow = MAX(s->vnow, least);
+}
+
+static void wake(struct vcpu *v)
+{
+	struct sched_cpu *s = mine();
+	struct sched_vcpu *e = v->sched;
+	uint64_t credit = virtual_ticks(v, s->slice);
+
+	v->halted = false;
+	if (e->runnable)
+		return;
+	e->runnable = true;
+	e->vtime = MAX(e->vtime, s->vnow > credit ? s->vnow - credit : 0);
+	heap_set(&s->queue, &e->run, e->vtime);
+	if (s->current) {
+		uint64_t now = rdtsc();
+
+		if (e->vtime < s->current->vtime + virtual_ticks(s->current->v, now - s->charged)) {
+			s->resched = true;
+			s->limit.until = 0;
+		} else if (s->slice_end == DEV_NEVER) {
+			s->slice_end = now + s->slice;
+			set_limit(s);
+		}
+	}
+}
+
+static void deadline(struct vcpu *v)
+{
+	struct sched_cpu *s = mine();
+	struct sched_vcpu *e = v->sched;
+
+	if (v->next_deadline == DEV_NEVER)
+		heap_remove(&s->timers, &e->timer);
+	else
+		heap_set(&s->timers, &e->timer, v->next_deadline);
+	if (s->current)
+		set_limit(s);
+}
+
+const struct vm_host sched_vm_host = { .wake = wake, .deadline = deadline };
+
+void sched_poke(void)
+{
+	struct sched_cpu *s = mine();
+
+	s->poked = true;
+	s->limit.until = 0;
+}
+
+uint64_t sched_idle_ticks(void) { return mine()->idle; }
+
+/* Each deadline once: a device that asks for the past again gets its turn at the next look. */
+static void run_timers(struct sched_cpu *s)
+{
+	uint64_t now = rdtsc();
+
+	for (uint32_t n = s->timers.n; n > 0 && next_timer(s) <= now; n--)
+		vcpu_timers_due(container_of(heap_top(&s->timers), struct sched_vcpu, timer)->v, now);
+}
+
+/* Charges the running vCPU, and puts it back in the queue if another is to have the CPU. */
+static void pick(struct sched_cpu *s)
+{
+	uint64_t now = rdtsc();
+
+	if (s->current) {
+		charge(s, now);
+		bool woken = heap_holds(&s->current->run); /* it slept and is queued again */
+
+		if (s->current->runnable && !woken && now < s->slice_end && !s->resched)
+			return;
+		if (s->current->runnable)
+			heap_set(&s->queue, &s->current->run, s->current->vtime);
+	}
+	s->resched = false;
+	struct heap_node *top = heap_top(&s->queue);
+	s->current = top ? container_of(top, struct sched_vcpu, run) : NULL;
+	if (!top)
+		return;
+	heap_remove(&s->queue, top);
+	s->charged = now;
+	s->slice_end = s->queue.n ? now + s->slice : DEV_NEVER;
+	s->vnow = MAX(s->vnow, s->current->vtime);
+}
+
+/* Sleeps until an interrupt; the local APIC's timer stands for the next deadline. */
+static void idle(struct sched_cpu *s)
+{
+	uint64_t start = rdtsc(), next = next_timer(s);
+
+	if (next <= start || s->poked)
+		return;
+	if (next == DEV_NEVER)
+		lapic_timer_stop();
+	else
+		lapic_timer_arm(next);
+	__asm__ volatile("sti; hlt; cli" : : : "memory");
+	s->limit.armed = 0;
+	s->idle += rdtsc() - start;
+}
+
+void sched_run(void (*work)(void))
+{
+	struct sched_cpu *s = mine();
+
+	for (;;) {
+		run_timers(s);
+		if (s->poked) {
+			s->poked = false;
+			work();
+		}
+		pick(s);
+		if (!s->current) {
+			idle(s);
+			continue;
+		}
+		struct vcpu *v = s->current->v;
+		set_limit(s);
+		vcpu_switch_in(v);
+		switch (vcpu_run(v, &s->limit)) {
+		case RUN_HALTED:
+			s->current->runnable = false;
+			break;
+		case RUN_STOPPED:
+			s->current->runnable = false;
+			vmm_stopped(v->vm);
+			break;
+		case RUN_YIELD:
+			s->resched = true;
+			break;
+		case RUN_EXPIRED:
+			break;
+		}
+	}
+}

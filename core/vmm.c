@@ -1,0 +1,164 @@
+#include "core/vmm.h"
+#include "arch/x86_64/paging.h"
+#include "arch/x86_64/tsc.h"
+#include "core/sched.h"
+#include "core/terminal.h"
+#include "drivers/rtc.h"
+#include <tf/log.h>
+#include <tf/string.h>
+
+static struct {
+	struct vm *vm;
+	uint32_t requests; /* VMM_* */
+} slots[CONFIG_MAX_VMS];
+static uint32_t nslots;
+static bool power_off_requested, power_off_with_last;
+static int64_t unix_at_start; /* host clock when `tsc_boot` was: the clock is read once */
+
+/* A boot module by its name: the first word of its string. */
+static const struct boot_module *find_module(const struct boot_info *bi, const char *name, size_t len)
+{
+	for (uint32_t i = 0; i < bi->nmodules; i++) {
+		const char *s = bi->modules[i].name, *end = strchr(s, ' ');
+		size_t n = end ? (size_t)(end - s) : strlen(s);
+
+		if (n == len && !strncmp(s, name, len))
+			return &bi->modules[i];
+	}
+	return NULL;
+}
+
+/* `spec` is a module's name, and its command line after a space. */
+static bool find_blob(const struct boot_info *bi, const struct vm_config *cfg, const char *key, const char *spec,
+		      struct load_blob *out)
+{
+	const char *space = strchr(spec, ' ');
+	const struct boot_module *m = find_module(bi, spec, space ? (size_t)(space - spec) : strlen(spec));
+
+	if (!m) {
+		log_error("vmm", "vm=%s event=refused key=%s value=%s reason=no boot module of this name", cfg->name, key,
+			  spec);
+		return false;
+	}
+	*out = (struct load_blob){ phys_to_virt(m->start), m->size, spec };
+	return true;
+}
+
+static bool find_files(const struct boot_info *bi, const struct vm_config *cfg, struct load_request *req)
+{
+	memset(req, 0, sizeof(*req));
+	req->kind = cfg->kind;
+	req->cmdline = cfg->cmdline;
+	if (!find_blob(bi, cfg, "kernel", cfg->kernel, &req->kernel))
+		return false;
+	if (cfg->initrd[0] && !find_blob(bi, cfg, "initrd", cfg->initrd, &req->initrd))
+		return false;
+	for (uint32_t i = 0; i < cfg->nmodules; i++, req->nmodules++)
+		if (!find_blob(bi, cfg, "module", cfg->modules[i], &req->modules[i]))
+			return false;
+	return true;
+}
+
+static void create(const struct vm_config *cfg, const struct boot_info *bi)
+{
+	struct load_request req;
+	struct vm *vm;
+	const char *why;
+
+	if (!find_files(bi, cfg, &req))
+		return;
+	enum tf_err e = vm_create(cfg, nslots, &req, cfg->console == VM_CONSOLE_NONE ? terminal_nowhere() : terminal_chardev(nslots),
+				  &sched_vm_host, &vm, &why);
+	if (e) {
+		log_error("vmm", "vm=%s event=refused error=%s reason=%s", cfg->name, tf_strerror(e), why);
+		return;
+	}
+	vm->load.cmdline = vm->cfg.cmdline; /* the VM's own copies outlive the configuration */
+	slots[nslots++].vm = vm;
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		sched_add(vm->vcpus[i]);
+	terminal_add(vm);
+	log_info("vmm", "vm=%s event=created memory=%luM vcpus=%u weight=%u tables=%luK", cfg->name, cfg->memory >> 20,
+		 cfg->vcpus, cfg->weight, (uint64_t)(vm->ept.tables * PAGE_SIZE >> 10));
+}
+
+static void start(struct vm *vm)
+{
+	vm->start_unix = unix_at_start + (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
+	vm_start(vm);
+}
+
+void vmm_create_all(const struct config *cfg, const struct boot_info *bi)
+{
+	unix_at_start = rtc_read_unix() - (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
+	power_off_with_last = cfg->poweroff;
+	for (uint32_t i = 0; i < cfg->nvms; i++)
+		create(&cfg->vms[i], bi);
+	for (uint32_t i = 0; i < nslots; i++)
+		if (slots[i].vm->cfg.autostart)
+			start(slots[i].vm);
+}
+
+uint32_t vmm_count(void) { return nslots; }
+struct vm *vmm_vm(uint32_t i) { return i < nslots ? slots[i].vm : NULL; }
+
+void vmm_request(struct vm *vm, enum vmm_request what)
+{
+	slots[vm->id].requests |= what;
+	sched_poke();
+}
+
+void vmm_request_power_off(void)
+{
+	power_off_requested = true;
+	sched_poke();
+}
+
+static bool any_alive(void)
+{
+	for (uint32_t i = 0; i < nslots; i++)
+		if (slots[i].vm->state == VM_STARTING || slots[i].vm->state == VM_RUNNING)
+			return true;
+	return false;
+}
+
+void vmm_stopped(struct vm *vm)
+{
+	bool again = vm->cfg.on_exit == VM_ON_EXIT_RESTART && vm->stop != VM_STOP_REQUEST;
+
+	vcpu_switch_out(vm->vcpus[0]);
+	log_info("vmm", "vm=%s event=stopped cause=%s starts=%lu", vm->cfg.name, vm_stop_name(vm->stop), vm->starts);
+	/* A guest that asks for a reset gets one; other ends are final unless on_exit says otherwise. */
+	if (again || vm->stop == VM_STOP_RESET)
+		vmm_request(vm, VMM_START);
+	else if (power_off_with_last && !any_alive())
+		vmm_request_power_off();
+}
+
+static void serve(uint32_t i)
+{
+	struct vm *vm = slots[i].vm;
+	uint32_t r = slots[i].requests;
+	bool alive = vm->state == VM_STARTING || vm->state == VM_RUNNING;
+
+	slots[i].requests = 0;
+	if ((r & (VMM_STOP | VMM_RESTART)) && alive) {
+		vm_stop(vm, VM_STOP_REQUEST);
+		if (r & VMM_RESTART)
+			slots[i].requests = VMM_START; /* once it has stopped */
+		if (r & VMM_RESTART)
+			sched_poke();
+		return;
+	}
+	if ((r & (VMM_START | VMM_RESTART)) && !alive)
+		start(vm);
+}
+
+void vmm_work(void)
+{
+	if (power_off_requested)
+		core_power_off();
+	for (uint32_t i = 0; i < nslots; i++)
+		if (slots[i].requests)
+			serve(i);
+}

@@ -1,0 +1,296 @@
+/*
+ * The host's ACPI tables (ACPI 6.5, "ACPI Software Programming Model"). Firmware is trusted to be firmware, not to be
+ * right: every length and checksum is checked, and every structure is copied out before it is read.
+ */
+#include "drivers/acpi_internal.h"
+
+#define TABLE_MAX        MiB(4) /* the largest DSDTs in the field are well under 1 MiB */
+#define RSDP_STEP        16
+#define RSDP_V1_LENGTH   20
+#define RSDP_V2_REVISION 2
+
+struct rsdp {
+	char signature[8];
+	uint8_t checksum; /* of the first 20 bytes */
+	char oem_id[6];
+	uint8_t revision;
+	uint32_t rsdt;
+	uint32_t length;
+	uint64_t xsdt;
+	uint8_t extended_checksum;
+	uint8_t reserved[3];
+} __packed;
+
+struct gas { /* Generic Address Structure */
+	uint8_t space, bit_width, bit_offset, access_size;
+	uint64_t address;
+} __packed;
+enum gas_space { GAS_MEMORY = 0, GAS_IO = 1 };
+
+struct fadt {
+	struct acpi_header h;
+	uint32_t firmware_ctrl, dsdt;
+	uint8_t skipped_a[20]; /* reserved, profile, SCI and SMI ports, event blocks */
+	uint32_t pm1a_cnt_blk, pm1b_cnt_blk, pm2_cnt_blk, pm_tmr_blk;
+	uint8_t skipped_b[11]; /* GPE blocks, lengths of the event and control blocks */
+	uint8_t pm_tmr_len;
+	uint8_t skipped_c[20]; /* up to IAPC_BOOT_ARCH and a reserved byte */
+	uint32_t flags;
+	struct gas reset_reg;
+	uint8_t reset_value, skipped_d[3];
+	uint64_t x_firmware_ctrl, x_dsdt;
+	struct gas x_pm1a_evt_blk, x_pm1b_evt_blk, x_pm1a_cnt_blk, x_pm1b_cnt_blk, x_pm2_cnt_blk, x_pm_tmr_blk;
+} __packed;
+#define FADT_TMR_VAL_EXT   BIT(8)
+#define FADT_RESET_REG_SUP BIT(10)
+#define FADT_V1_LENGTH     116 /* ACPI 1.0: up to the flags */
+#define PM_TMR_LENGTH      4
+
+struct hpet {
+	struct acpi_header h;
+	uint32_t block_id;
+	struct gas base;
+} __packed;
+
+_Static_assert(sizeof(struct rsdp) == 36 && sizeof(struct gas) == 12, "ACPI 6.5");
+_Static_assert(offsetof(struct fadt, pm1a_cnt_blk) == 64 && offsetof(struct fadt, pm_tmr_len) == 91 &&
+	       offsetof(struct fadt, flags) == 112 && offsetof(struct fadt, x_dsdt) == 140 &&
+	       offsetof(struct fadt, x_pm1a_cnt_blk) == 172 && offsetof(struct fadt, x_pm_tmr_blk) == 208, "ACPI 6.5");
+_Static_assert(offsetof(struct hpet, base) == 40, "ACPI 6.5");
+
+static uint8_t sum_bytes(const uint8_t *p, size_t n)
+{
+	uint8_t sum = 0;
+
+	while (n--)
+		sum += *p++;
+	return sum;
+}
+
+/* Maps a table and checks it. TF_ENOENT: fine, but not the one that was wanted. */
+static enum tf_err open_table(struct acpi_parser *a, uint64_t addr, const char *signature, struct acpi_table *t)
+{
+	struct acpi_header h;
+	const void *p;
+
+	p = addr ? a->map(a->ctx, HPA(addr), sizeof(h)) : NULL;
+	if (!p)
+		return TF_EFAULT;
+	memcpy(&h, p, sizeof(h));
+	if (memcmp(h.signature, signature, sizeof(h.signature)))
+		return TF_ENOENT;
+	if (h.length < sizeof(h) || h.length > TABLE_MAX)
+		return TF_EINVAL;
+	p = a->map(a->ctx, HPA(addr), h.length);
+	if (!p)
+		return TF_EFAULT;
+	*t = (struct acpi_table){ p, h.length };
+	return sum_bytes(t->p, t->len) ? TF_ECSUM : TF_OK;
+}
+
+/* FADT and DSDT */
+
+/* The extended field wins when it is set; 0 unless that is an I/O port. */
+static uint16_t io_port(const struct gas *x, uint32_t legacy)
+{
+	uint64_t port = legacy;
+
+	if (x->address) {
+		if (x->space != GAS_IO)
+			return 0;
+		port = x->address;
+	}
+	return port <= UINT16_MAX ? (uint16_t)port : 0;
+}
+
+/* An integer constant of AML ("Data Objects Encoding") that fits SLP_TYPx, or -1. */
+static int aml_slp_typ(const uint8_t **p, const uint8_t *end)
+{
+	enum { ZERO_OP = 0x00, ONE_OP = 0x01, BYTE_PREFIX = 0x0a, SLP_TYP_MAX = 7 };
+	const uint8_t *at = *p;
+	int v = -1;
+
+	if (at < end && (*at == ZERO_OP || *at == ONE_OP))
+		v = *at++;
+	else if (end - at >= 2 && *at == BYTE_PREFIX && at[1] <= SLP_TYP_MAX) {
+		v = at[1];
+		at += 2;
+	}
+	*p = at;
+	return v;
+}
+
+/* Name(_S5_, Package() { SLP_TYPa, SLP_TYPb, ... }): found by its bytes, as there is no AML interpreter here. */
+static void find_s5(struct acpi_info *out, const struct acpi_table *t)
+{
+	enum { NAME_OP = 0x08, ROOT_CHAR = '\\', PACKAGE_OP = 0x12, PKG_LENGTH_BYTES_SHIFT = 6 };
+	static const char name[4] = { '_', 'S', '5', '_' };
+	const uint8_t *end = t->p + t->len, *start = t->p + sizeof(struct acpi_header);
+
+	for (const uint8_t *p = start; end - p > (ptrdiff_t)sizeof(name); p++) {
+		const uint8_t *at = p + sizeof(name);
+		bool named;
+		int a, b;
+
+		if (*p != '_' || memcmp(p, name, sizeof(name)) || *at++ != PACKAGE_OP)
+			continue;
+		named = (p - start >= 1 && p[-1] == NAME_OP) ||
+			(p - start >= 2 && p[-1] == ROOT_CHAR && p[-2] == NAME_OP);
+		if (!named || at == end)
+			continue;
+		/* The lead byte says how many bytes of PkgLength follow; after them comes the number of elements. */
+		if (end - at < 1 + (*at >> PKG_LENGTH_BYTES_SHIFT) + 1)
+			continue;
+		at += 1 + (*at >> PKG_LENGTH_BYTES_SHIFT) + 1;
+		a = aml_slp_typ(&at, end);
+		b = aml_slp_typ(&at, end);
+		if (a >= 0 && b >= 0) {
+			out->s5_typ_a = (uint8_t)a;
+			out->s5_typ_b = (uint8_t)b;
+			out->has_s5 = true;
+			return;
+		}
+	}
+}
+
+static void parse_fadt(struct acpi_parser *a, const struct acpi_table *t)
+{
+	struct acpi_info *out = a->out;
+	struct acpi_table dsdt;
+	struct fadt f;
+
+	if (t->len < FADT_V1_LENGTH) {
+		acpi_complain(a, "FADT: too short");
+		return;
+	}
+	acpi_read_fixed(t, &f, sizeof(f));
+	if (f.pm_tmr_len == PM_TMR_LENGTH)
+		out->pm_timer_port = io_port(&f.x_pm_tmr_blk, f.pm_tmr_blk);
+	out->pm_timer_32bit = out->pm_timer_port && (f.flags & FADT_TMR_VAL_EXT);
+	out->pm1a_cnt_port = io_port(&f.x_pm1a_cnt_blk, f.pm1a_cnt_blk);
+	out->pm1b_cnt_port = io_port(&f.x_pm1b_cnt_blk, f.pm1b_cnt_blk);
+	if ((f.flags & FADT_RESET_REG_SUP) && f.reset_reg.address && f.reset_reg.space <= GAS_IO) {
+		out->has_reset = true;
+		out->reset = (struct acpi_gas){ f.reset_reg.space, f.reset_reg.bit_width, f.reset_reg.address };
+		out->reset_value = f.reset_value;
+	}
+	if (open_table(a, f.x_dsdt ? f.x_dsdt : f.dsdt, "DSDT", &dsdt) == TF_OK)
+		find_s5(out, &dsdt);
+	else
+		acpi_complain(a, "DSDT: missing, or wrong length or checksum");
+}
+
+static void parse_hpet(struct acpi_parser *a, const struct acpi_table *t)
+{
+	struct hpet h;
+
+	acpi_read_fixed(t, &h, sizeof(h));
+	if (t->len < sizeof(h) || h.base.space != GAS_MEMORY)
+		acpi_complain(a, "HPET: too short, or not in memory space");
+	else
+		a->out->hpet_base = HPA(h.base.address);
+}
+
+/* Root tables */
+
+static void parse_if(struct acpi_parser *a, uint64_t addr, const char *signature, bool *have, const char *bad,
+		     void (*parse)(struct acpi_parser *, const struct acpi_table *))
+{
+	struct acpi_table t;
+	enum tf_err e;
+
+	if (*have)
+		return;
+	e = open_table(a, addr, signature, &t);
+	if (e == TF_OK) {
+		*have = true;
+		parse(a, &t);
+	} else if (e != TF_ENOENT) {
+		acpi_complain(a, e == TF_EFAULT ? "a table is not in readable memory" : bad);
+	}
+}
+
+static enum tf_err parse_root(struct acpi_parser *a, uint64_t addr, const char *signature, size_t entry_size)
+{
+	struct acpi_table t;
+	enum tf_err e = open_table(a, addr, signature, &t);
+
+	if (e != TF_OK) {
+		acpi_complain(a, "the root table (XSDT or RSDT) is missing, or its length or checksum is wrong");
+		return e == TF_ENOENT ? TF_EINVAL : e;
+	}
+	for (size_t at = sizeof(struct acpi_header); t.len - at >= entry_size; at += entry_size) {
+		uint64_t entry = 0;
+
+		memcpy(&entry, t.p + at, entry_size);
+		parse_if(a, entry, "APIC", &a->have_madt, "MADT: wrong length or checksum", acpi_parse_madt);
+		parse_if(a, entry, "FACP", &a->have_fadt, "FADT: wrong length or checksum", parse_fadt);
+		parse_if(a, entry, "HPET", &a->have_hpet, "HPET: wrong length or checksum", parse_hpet);
+	}
+	return TF_OK;
+}
+
+static bool rsdp_v1_ok(const uint8_t *p)
+{
+	return !memcmp(p, "RSD PTR ", sizeof((struct rsdp){ 0 }.signature)) && !sum_bytes(p, RSDP_V1_LENGTH);
+}
+
+/* A loader that keeps the ACPI 1.0 part only leaves zeros behind it; else the second checksum must be right. */
+static enum tf_err rsdp_xsdt(const uint8_t *p, uint64_t *xsdt)
+{
+	struct rsdp r;
+
+	memcpy(&r, p, sizeof(r));
+	*xsdt = 0;
+	if (r.revision < RSDP_V2_REVISION || (!r.length && !r.xsdt && !r.extended_checksum))
+		return TF_OK;
+	if (r.length < sizeof(r))
+		return TF_EINVAL;
+	if (r.length == sizeof(r) && sum_bytes(p, sizeof(r)))
+		return TF_ECSUM;
+	*xsdt = r.xsdt;
+	return TF_OK;
+}
+
+enum tf_err acpi_parse(const uint8_t rsdp[36], acpi_map_fn map, void *ctx, struct acpi_info *out, const char **why)
+{
+	struct acpi_parser a = { .map = map, .ctx = ctx, .out = out };
+	enum tf_err e = TF_EINVAL;
+	uint64_t xsdt = 0;
+	struct rsdp r;
+
+	memset(out, 0, sizeof(*out));
+	memcpy(&r, rsdp, sizeof(r));
+	if (!rsdp_v1_ok(rsdp) || (e = rsdp_xsdt(rsdp, &xsdt)) != TF_OK) {
+		*why = "RSDP: wrong signature, length or checksum";
+		return e;
+	}
+	if (xsdt)
+		e = parse_root(&a, xsdt, "XSDT", sizeof(uint64_t));
+	if (!xsdt || e != TF_OK)
+		e = parse_root(&a, r.rsdt, "RSDT", sizeof(uint32_t));
+	*why = a.why;
+	return e;
+}
+
+enum tf_err acpi_find_rsdp(const uint8_t *buf, size_t len, uint8_t rsdp[36])
+{
+	uint64_t xsdt;
+
+	for (size_t at = 0; len >= RSDP_V1_LENGTH && at <= len - RSDP_V1_LENGTH; at += RSDP_STEP) {
+		uint8_t found[sizeof(struct rsdp)] = { 0 };
+		size_t want;
+
+		if (!rsdp_v1_ok(buf + at))
+			continue;
+		want = buf[at + offsetof(struct rsdp, revision)] < RSDP_V2_REVISION ? RSDP_V1_LENGTH : sizeof(found);
+		if (want > len - at)
+			continue;
+		memcpy(found, buf + at, want);
+		if (rsdp_xsdt(found, &xsdt) != TF_OK)
+			continue;
+		memcpy(rsdp, found, sizeof(found));
+		return TF_OK;
+	}
+	return TF_ENOENT;
+}

@@ -1,0 +1,17 @@
+/*
+ * The ACPI tables of an emulated board: RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT (the AML is compiled by iasl from
+ * guest/dsdt.asl). Pure.
+ */
+#pragma once
+#include <tf/err.h>
+
+#define GUEST_ACPI_BASE 0xe0000ull /* guest-physical; the RSDP comes first, so that a legacy scan finds it */
+#define GUEST_ACPI_SIZE 0x20000ull
+#define GUEST_ACPI_MAX_VCPUS 255   /* 8-bit APIC IDs, of which FFh is broadcast */
+
+/*
+ * Writes the tables for `vcpus` CPUs (APIC IDs 0 up; the I/O APIC's is the low four bits of `vcpus`) into buf (`size` bytes, which the
+ * guest sees at `base`, a multiple of 64 below 4 GiB). The RSDP is at buf[0]. TF_ENOMEM if too small, TF_EINVAL if
+ * `base` or `vcpus` cannot be.
+ */
+__must_check enum tf_err guest_acpi_build(uint8_t *buf, size_t size, uint64_t base, uint32_t vcpus);

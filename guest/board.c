@@ -1,0 +1,127 @@
+#include "guest/board.h"
+#include "arch/x86_64/tsc.h"
+#include "guest/vm.h"
+
+/* Where things are on every PC. */
+#define PORT_PIC_MASTER 0x20
+#define PORT_PIT        0x40
+#define PORT_SPEAKER    0x61
+#define PORT_KBC        0x64
+#define PORT_RTC        0x70
+#define PORT_FAST_A20   0x92
+#define PORT_PIC_SLAVE  0xa0
+#define PORT_ELCR       0x4d0
+#define PORT_COM1       0x3f8
+#define IRQ_TIMER       0
+#define IRQ_CASCADE     2
+#define IRQ_COM1        4
+#define GSI_TIMER       2
+
+enum { PORT_OF_PIT, PORT_OF_RTC, PORT_OF_ACPI, PORT_OF_UART };
+
+static uint64_t port_now(void *ctx)
+{
+	(void)ctx;
+	return rdtsc();
+}
+
+static void port_arm(void *ctx, uint64_t deadline)
+{
+	struct board_port *p = ctx;
+
+	vcpu_arm(p->vm->vcpus[0], p->timer, deadline);
+}
+
+static void port_irq(void *ctx, unsigned line, bool level)
+{
+	struct board_port *p = ctx;
+
+	board_irq(p->vm, line, level);
+}
+
+static void pic_intr(void *ctx, bool level)
+{
+	struct vm *vm = ctx;
+
+	vlapic_set_lint(&vm->vcpus[0]->lapic, 0, level);
+	if (level)
+		vcpu_kick(vm->vcpus[0]);
+}
+
+static void ioapic_send(void *ctx, const struct apic_msg *msg) { vm_send(ctx, msg); }
+
+static void acpi_request(void *ctx, enum vacpi_request what)
+{
+	vm_stop(ctx, what == VACPI_POWER_OFF ? VM_STOP_POWER_OFF : VM_STOP_RESET);
+}
+
+void board_irq(struct vm *vm, unsigned irq, bool level)
+{
+	if (irq != IRQ_CASCADE)
+		vpic_set_irq(&vm->board.pic, irq, level);
+	vioapic_set_irq(&vm->board.ioapic, irq == IRQ_TIMER ? GSI_TIMER : irq, level);
+}
+
+void board_timer(struct vm *vm, unsigned timer)
+{
+	switch (timer) {
+	case TIMER_PIT:
+		vpit_tick(&vm->board.pit);
+		break;
+	case TIMER_RTC:
+		vrtc_tick(&vm->board.rtc);
+		break;
+	case TIMER_ACPI:
+		vacpi_tick(&vm->board.acpi);
+		break;
+	}
+}
+
+static void port_init(struct vm *vm, unsigned n, unsigned timer)
+{
+	struct board_port *p = &vm->board.port[n];
+
+	*p = (struct board_port){ .vm = vm, .timer = timer };
+	p->host = (struct dev_host){ .ctx = p, .hz = tsc_hz, .now = port_now, .arm = port_arm, .irq = port_irq };
+}
+
+enum tf_err board_create(struct vm *vm)
+{
+	struct board *b = &vm->board;
+	const struct { uint16_t base, len; dev_access_fn fn; void *dev; uint8_t width; } ports[] = {
+		{ PORT_PIC_MASTER, 2, vpic_access_master, &b->pic, 1 },
+		{ PORT_PIT, 4, vpit_access, &b->pit, 1 },
+		{ PORT_SPEAKER, 1, vpit_access_61, &b->pit, 1 },
+		{ PORT_KBC, 1, vacpi_access_64, &b->acpi, 1 },
+		{ PORT_RTC, 2, vrtc_access, &b->rtc, 1 },
+		{ PORT_FAST_A20, 1, vacpi_access_92, &b->acpi, 1 },
+		{ PORT_PIC_SLAVE, 2, vpic_access_slave, &b->pic, 1 },
+		{ PORT_COM1, 8, vuart_access, &b->uart, 1 },
+		{ PORT_ELCR, 2, vpic_access_elcr, &b->pic, 1 },
+		{ VACPI_PM_BASE, VACPI_PM_LEN, vacpi_access_pm, &b->acpi, 4 },
+		{ VACPI_RESET_PORT, 1, vacpi_access_cf9, &b->acpi, 1 },
+	};
+	enum tf_err e;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(ports); i++)
+		if ((e = bus_add(&vm->pio, ports[i].base, ports[i].len, ports[i].fn, ports[i].dev, ports[i].width)))
+			return e;
+	return bus_add(&vm->mmio, VIOAPIC_BASE, VIOAPIC_LEN, vioapic_access, &b->ioapic, 4);
+}
+
+void board_reset(struct vm *vm)
+{
+	struct board *b = &vm->board;
+	uint64_t low = MIN(vm->mem.bytes, GiB(3));
+
+	port_init(vm, PORT_OF_PIT, TIMER_PIT);
+	port_init(vm, PORT_OF_RTC, TIMER_RTC);
+	port_init(vm, PORT_OF_ACPI, TIMER_ACPI);
+	port_init(vm, PORT_OF_UART, NTIMERS); /* the UART has no timer */
+	vpic_init(&b->pic, pic_intr, vm);
+	vioapic_init(&b->ioapic, vm->nvcpus, ioapic_send, vm);
+	vuart_init(&b->uart, &b->port[PORT_OF_UART].host, vm->console, IRQ_COM1);
+	vpit_init(&b->pit, &b->port[PORT_OF_PIT].host);
+	vrtc_init(&b->rtc, &b->port[PORT_OF_RTC].host, vm->start_unix, low, vm->mem.bytes - low);
+	vacpi_init(&b->acpi, &b->port[PORT_OF_ACPI].host, acpi_request, vm);
+}

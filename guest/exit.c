@@ -1,0 +1,81 @@
+#include "guest/exit.h"
+
+/* The instruction that the bare machine would not have: VMX is not offered, MONITOR and the like neither. */
+static enum action exit_undefined(struct vcpu *v) { return vcpu_ud(v); }
+static enum action exit_privileged_undefined(struct vcpu *v) { return vcpu_gp(v); }
+static enum action exit_nothing(struct vcpu *v)
+{
+	(void)v;
+	return ACT_NEXT;
+}
+static enum action exit_again(struct vcpu *v)
+{
+	(void)v;
+	return ACT_RETRY;
+}
+static enum action exit_look(struct vcpu *v)
+{
+	vcpu_request(v, REQ_EVENT);
+	return ACT_RETRY;
+}
+
+static const exit_fn table[EXIT_NKINDS] = {
+	[EXIT_EXCEPTION_NMI] = exit_exception,
+	[EXIT_EXTINT] = exit_extint,
+	[EXIT_TRIPLE_FAULT] = exit_triple_fault,
+	[EXIT_INIT] = exit_again,
+	[EXIT_IRQ_WINDOW] = exit_look,
+	[EXIT_NMI_WINDOW] = exit_look,
+	[EXIT_TPR_BELOW] = exit_look,
+	[EXIT_PREEMPTION] = exit_again,
+	[EXIT_TASK_SWITCH] = exit_task_switch,
+	[EXIT_CPUID] = exit_cpuid,
+	[EXIT_HLT] = exit_hlt,
+	[EXIT_INVD] = exit_nothing,   /* a guest's caches are the machine's: nothing to do, and nothing that may be lost */
+	[EXIT_WBINVD] = exit_nothing,
+	[EXIT_RDPMC] = exit_privileged_undefined,
+	[EXIT_XSETBV] = exit_xsetbv,
+	[EXIT_CR] = exit_cr_access,
+	[EXIT_RDMSR] = exit_rdmsr,
+	[EXIT_WRMSR] = exit_wrmsr,
+	[EXIT_IO] = exit_port,
+	[EXIT_EPT_VIOLATION] = exit_ept_violation,
+	[EXIT_EPT_MISCONFIG] = exit_ept_misconfig,
+	[EXIT_APIC_ACCESS] = exit_apic_access,
+	[EXIT_APIC_WRITE] = exit_apic_write,
+	[EXIT_EOI] = exit_virtual_eoi,
+	[EXIT_PAUSE] = exit_nothing,
+	[EXIT_GETSEC] = exit_undefined,
+	[EXIT_MWAIT] = exit_undefined,
+	[EXIT_MONITOR] = exit_undefined,
+	[EXIT_VMCALL] = exit_undefined,
+	[EXIT_VMCLEAR] = exit_undefined,
+	[EXIT_VMLAUNCH] = exit_undefined,
+	[EXIT_VMPTRLD] = exit_undefined,
+	[EXIT_VMPTRST] = exit_undefined,
+	[EXIT_VMREAD] = exit_undefined,
+	[EXIT_VMRESUME] = exit_undefined,
+	[EXIT_VMWRITE] = exit_undefined,
+	[EXIT_VMXOFF] = exit_undefined,
+	[EXIT_VMXON] = exit_undefined,
+	[EXIT_INVEPT] = exit_undefined,
+	[EXIT_INVVPID] = exit_undefined,
+	[EXIT_VMFUNC] = exit_undefined,
+	[EXIT_ENCLS] = exit_undefined,
+	[EXIT_BAD_GUEST_STATE] = exit_entry_failure,
+	[EXIT_BAD_MSR_LOAD] = exit_entry_failure,
+	[EXIT_MACHINE_CHECK] = exit_entry_failure,
+};
+
+enum action exit_handle(struct vcpu *v)
+{
+	uint32_t kind = v->vmx.exit.kind;
+	exit_fn fn = kind < EXIT_NKINDS ? table[kind] : NULL;
+
+	if (unlikely(!fn)) {
+		vm_stop_report(v, VM_STOP_ERROR, "unhandled VM exit %u (%s)", kind, vmx_exit_name(kind));
+		return ACT_STOP;
+	}
+	v->exits[kind]++;
+	return fn(v);
+}

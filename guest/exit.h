@@ -1,0 +1,36 @@
+/* What is done about each exit. The table is in exit.c, the handlers in exit_*.c by subject. */
+#pragma once
+#include "guest/vm.h"
+
+enum action exit_handle(struct vcpu *v);
+
+enum action exit_cpuid(struct vcpu *v);
+enum action exit_hlt(struct vcpu *v);
+enum action exit_xsetbv(struct vcpu *v);
+enum action exit_cr_access(struct vcpu *v);
+enum action exit_rdmsr(struct vcpu *v);
+enum action exit_wrmsr(struct vcpu *v);
+enum action exit_port(struct vcpu *v);
+enum action exit_string_port(struct vcpu *v, struct exit_io io);
+enum action exit_ept_violation(struct vcpu *v);
+enum action exit_ept_misconfig(struct vcpu *v);
+enum action exit_apic_access(struct vcpu *v);
+enum action exit_apic_write(struct vcpu *v);
+enum action exit_virtual_eoi(struct vcpu *v);
+enum action exit_exception(struct vcpu *v);
+enum action exit_extint(struct vcpu *v);
+enum action exit_triple_fault(struct vcpu *v);
+enum action exit_entry_failure(struct vcpu *v);
+enum action exit_task_switch(struct vcpu *v);
+
+/* Emulates the memory access of the instruction at RIP (guest/mmio.c). */
+enum action mmio_emulate(struct vcpu *v);
+
+/* MSR state that a reset sets (guest/exit_msr.c), and the MSRs that run without an exit. */
+void msr_reset(struct vcpu *v);
+void msr_open_native(struct vcpu *v);
+/* The MSRs that the CPU keeps across exits. */
+void msr_switch_in(struct vcpu *v);
+void msr_switch_out(struct vcpu *v);
+/* CR0 and CR4 masks and shadows for a reset or a loader's values (guest/exit_cr.c). */
+void cr_set(struct vcpu *v, uint64_t cr0, uint64_t cr4);

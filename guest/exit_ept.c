@@ -1,0 +1,60 @@
+/* Guest-physical accesses that the EPT does not map, and the virtualised local APIC. */
+#include "guest/exit.h"
+#include <tf/log.h>
+
+#define EPTV_NMI_UNBLOCKED BIT(12)
+
+/* An IRET that faulted had already unblocked NMIs; its retry must find them blocked (SDM 3C, "NMI unblocking due to IRET"). */
+static void restore_nmi_blocking(struct vcpu *v, uint64_t qual)
+{
+	if ((qual & EPTV_NMI_UNBLOCKED) && !vmx_event_pending(&v->vmx))
+		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+			   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCK_NMI);
+}
+
+enum action exit_ept_violation(struct vcpu *v)
+{
+	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
+
+	vmx_requeue_event(&v->vmx);
+	restore_nmi_blocking(v, qual);
+	if ((qual & EPTV_LINEAR_VALID) && !(qual & EPTV_TRANSLATED)) {
+		/* A paging structure in absent memory reads as ones: present, with reserved bits set. */
+		uint32_t error = PF_P | PF_RSVD | (qual & EPTV_WRITE ? PF_W : 0) | (vcpu_cpl() == 3 ? PF_U : 0) |
+				 (qual & EPTV_FETCH ? PF_I : 0);
+
+		return vcpu_page_fault(v, vmcs_read(VMCS_GUEST_LINEAR), error);
+	}
+	if (qual & EPTV_FETCH)
+		return vcpu_ud(v); /* absent memory reads as FFh FFh, an undefined opcode */
+	return mmio_emulate(v);
+}
+
+enum action exit_ept_misconfig(struct vcpu *v)
+{
+	vm_stop_report(v, VM_STOP_ERROR, "EPT misconfiguration at guest-physical %lx", vmcs_read(VMCS_GUEST_PHYS));
+	return ACT_STOP;
+}
+
+enum action exit_apic_access(struct vcpu *v)
+{
+	vmx_requeue_event(&v->vmx);
+	return mmio_emulate(v);
+}
+
+/* A trap: the value is in the page and RIP is past the instruction. */
+enum action exit_apic_write(struct vcpu *v)
+{
+	uint32_t offset = APIC_ACCESS_OFFSET(vmcs_read(VMCS_EXIT_QUALIFICATION)) & ~0xfu;
+
+	vlapic_write(&v->lapic, offset, *(uint32_t *)(v->lapic.page + offset));
+	vcpu_request(v, REQ_EVENT);
+	return ACT_RETRY;
+}
+
+enum action exit_virtual_eoi(struct vcpu *v)
+{
+	vlapic_eoi_done(&v->lapic, (uint8_t)vmcs_read(VMCS_EXIT_QUALIFICATION));
+	vcpu_request(v, REQ_EVENT);
+	return ACT_RETRY;
+}

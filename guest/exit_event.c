@@ -1,0 +1,103 @@
+/* Exits that are events: the machine's interrupts, exceptions taken from the guest, and the ends of a guest. */
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/irq.h"
+#include "guest/exit.h"
+
+#define DR6_FIXED   0xffff0ff0ull
+#define DR6_CAUSES  0x600full /* B0 to B3, BD, BS */
+#define DR7_GD      BIT(13)
+#define DEBUGCTL_LBR_BTF 3ull
+
+enum action vcpu_fault(struct vcpu *v, enum x86_vector vec, uint32_t error)
+{
+	const uint32_t with_error = BIT(VEC_DF) | BIT(VEC_TS) | BIT(VEC_NP) | BIT(VEC_SS) | BIT(VEC_GP) | BIT(VEC_PF) |
+				    BIT(VEC_AC);
+	/* Real-address mode pushes no error codes. */
+	bool has_error = (with_error & BIT(vec)) && (vmcs_read(VMCS_GUEST_CR0) & CR0_PE);
+
+	if (!vmx_inject_exception(&v->vmx, vec, has_error, error)) {
+		vm_stop_report(v, VM_STOP_TRIPLE_FAULT, "triple fault");
+		return ACT_STOP;
+	}
+	vmcs_write(VMCS_GUEST_RFLAGS, vmcs_read(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+	uint32_t blocking = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
+	if (blocking & (BLOCK_STI | BLOCK_MOV_SS))
+		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS));
+	return ACT_RETRY;
+}
+
+enum action vcpu_page_fault(struct vcpu *v, uint64_t linear, uint32_t error)
+{
+	enum action a = vcpu_fault(v, VEC_PF, error);
+
+	if ((v->vmx.pending_event & INTR_VECTOR) == VEC_PF)
+		write_cr2(linear);
+	return a;
+}
+
+/* The exit left DR6, DR7 and DEBUGCTL as they were before the #DB; an injected #DB does not change them either. */
+static void debug_registers(void)
+{
+	write_dr6((read_dr6() & ~0xfull) | DR6_FIXED | (vmcs_read(VMCS_EXIT_QUALIFICATION) & DR6_CAUSES));
+	vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
+	vmcs_write(VMCS_GUEST_DEBUGCTL, vmcs_read(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR_BTF);
+}
+
+enum action exit_exception(struct vcpu *v)
+{
+	uint32_t info = vmcs_read(VMCS_EXIT_INTR_INFO), vector = info & INTR_VECTOR;
+	uint32_t error = info & INTR_ERROR_CODE ? vmcs_read(VMCS_EXIT_INTR_ERROR) : 0;
+
+	vmx_requeue_event(&v->vmx);
+	if ((info & INTR_TYPE_MASK) == INTR_TYPE_NMI) {
+		__asm__ volatile("int $2" : : : "memory"); /* the machine's: its IRET also unblocks NMIs again */
+		return ACT_RETRY;
+	}
+	if (vector == VEC_MC)
+		__asm__ volatile("int $18" : : : "memory");
+	if ((info & INTR_NMI_UNBLOCK) && vector != VEC_DF && !vmx_event_pending(&v->vmx))
+		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+			   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCK_NMI);
+	if (vector == VEC_DB)
+		debug_registers();
+	if ((info & INTR_TYPE_MASK) == INTR_TYPE_PRIVSW) { /* ICEBP */
+		v->vmx.pending_event = INTR_VALID | INTR_TYPE_PRIVSW | vector;
+		v->vmx.pending_len = exit_insn_len();
+		return ACT_RETRY;
+	}
+	if (!vmx_inject_exception(&v->vmx, (uint8_t)vector, info & INTR_ERROR_CODE, error)) {
+		vm_stop_report(v, VM_STOP_TRIPLE_FAULT, "triple fault");
+		return ACT_STOP;
+	}
+	vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+		   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS));
+	return ACT_RETRY;
+}
+
+enum action exit_extint(struct vcpu *v)
+{
+	(void)v;
+	irq_dispatch(vmcs_read(VMCS_EXIT_INTR_INFO) & INTR_VECTOR);
+	return ACT_RETRY;
+}
+
+enum action exit_triple_fault(struct vcpu *v)
+{
+	vm_stop_report(v, VM_STOP_TRIPLE_FAULT, "triple fault");
+	return ACT_STOP;
+}
+
+enum action exit_entry_failure(struct vcpu *v)
+{
+	vm_stop_report(v, VM_STOP_ERROR, "VM entry failed: %s, qualification %lx", vmx_exit_name(v->vmx.exit.reason),
+		       vmcs_read(VMCS_EXIT_QUALIFICATION));
+	return ACT_STOP;
+}
+
+enum action exit_task_switch(struct vcpu *v)
+{
+	uint64_t q = vmcs_read(VMCS_EXIT_QUALIFICATION);
+
+	vm_stop_report(v, VM_STOP_ERROR, "hardware task switch to selector %04lx is not supported", q & 0xffff);
+	return ACT_STOP;
+}

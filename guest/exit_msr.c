@@ -1,0 +1,233 @@
+/* MSRs. Default deny: what is not named here is absent, #GP. */
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/tsc.h"
+#include "guest/exit.h"
+#include <tf/log.h>
+
+#define MISC_ENABLE_FAST_STRING BIT(0)
+#define MISC_ENABLE_NO_BTS      BIT(11)
+#define MISC_ENABLE_NO_PEBS     BIT(12)
+#define MISC_ENABLE_WRITABLE    (MISC_ENABLE_FAST_STRING | BIT(3) | BIT(18) | BIT(22) | BIT(34))
+#define DEBUGCTL_BTF            BIT(1)
+#define DEBUGCTL_LBR            BIT(0)
+#define PAT_RESET               0x0007040600070406ull
+
+static const uint32_t switched_msrs[NSWITCHED] = {
+	[SWITCH_STAR] = MSR_IA32_STAR,           [SWITCH_LSTAR] = MSR_IA32_LSTAR,
+	[SWITCH_CSTAR] = MSR_IA32_CSTAR,         [SWITCH_FMASK] = MSR_IA32_FMASK,
+	[SWITCH_KERNEL_GS] = MSR_IA32_KERNEL_GS_BASE, [SWITCH_TSC_AUX] = MSR_IA32_TSC_AUX,
+};
+
+/* TSC_AUX exists with RDTSCP only; its VM-execution control comes with it. */
+static bool have_switched(enum switched_msr m) { return m != SWITCH_TSC_AUX || vmx_caps.rdtscp; }
+
+void msr_switch_in(struct vcpu *v)
+{
+	for (enum switched_msr m = 0; m < NSWITCHED; m++)
+		if (have_switched(m))
+			wrmsr(switched_msrs[m], v->switched[m]);
+}
+
+void msr_switch_out(struct vcpu *v)
+{
+	for (enum switched_msr m = 0; m < NSWITCHED; m++)
+		if (have_switched(m))
+			v->switched[m] = rdmsr(switched_msrs[m]);
+}
+
+void msr_open_native(struct vcpu *v)
+{
+	/* In the VMCS, saved and loaded by each exit and entry */
+	static const uint32_t in_vmcs[] = { MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP,
+					    MSR_IA32_FS_BASE, MSR_IA32_GS_BASE };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(in_vmcs); i++)
+		vmx_msr_open(&v->vmx, in_vmcs[i], true, true);
+	/* Not used by the hypervisor, switched with the vCPU; the CPU checks what is written */
+	for (enum switched_msr m = 0; m < NSWITCHED; m++)
+		if (have_switched(m) && (m != SWITCH_TSC_AUX || (v->vm->cpuid.extended[1].edx & BIT(27))))
+			vmx_msr_open(&v->vmx, switched_msrs[m], true, true);
+	/* Read only: the guest's own by the VMCS, or by the TSC offset */
+	vmx_msr_open(&v->vmx, MSR_IA32_TSC, true, false);
+	vmx_msr_open(&v->vmx, MSR_IA32_EFER, true, false);
+	vmx_msr_open(&v->vmx, MSR_IA32_PAT, true, false);
+}
+
+void msr_reset(struct vcpu *v)
+{
+	for (enum switched_msr m = 0; m < NSWITCHED; m++)
+		v->switched[m] = 0;
+	v->misc_enable = MISC_ENABLE_FAST_STRING | MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS;
+	v->tsc_adjust = 0;
+	v->tsc_offset = -rdtsc();
+	v->xss = 0;
+	vmcs_write(VMCS_TSC_OFFSET, v->tsc_offset);
+	vmcs_write(VMCS_GUEST_PAT, PAT_RESET);
+	vmcs_write(VMCS_GUEST_EFER, 0);
+	vmcs_write(VMCS_GUEST_DEBUGCTL, 0);
+	vmcs_write(VMCS_GUEST_SYSENTER_CS, 0);
+	vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);
+	vmcs_write(VMCS_GUEST_SYSENTER_EIP, 0);
+}
+
+static enum tf_err read_msr(struct vcpu *v, uint32_t msr, uint64_t *out)
+{
+	switch (msr) {
+	case MSR_IA32_TSC:
+		*out = rdtsc() + v->tsc_offset;
+		return TF_OK;
+	case MSR_IA32_TSC_ADJUST:
+		*out = v->tsc_adjust;
+		return CPUID_HAS(&v->vm->cpuid, 7, ebx, 1) ? TF_OK : TF_EINVAL;
+	case MSR_IA32_EFER:
+		*out = vmcs_read(VMCS_GUEST_EFER);
+		return TF_OK;
+	case MSR_IA32_PAT:
+		*out = vmcs_read(VMCS_GUEST_PAT);
+		return TF_OK;
+	case MSR_IA32_MISC_ENABLE:
+		*out = v->misc_enable;
+		return TF_OK;
+	case MSR_IA32_DEBUGCTL:
+		*out = vmcs_read(VMCS_GUEST_DEBUGCTL);
+		return TF_OK;
+	case MSR_IA32_XSS:
+		*out = v->xss;
+		return v->vm->cpuid.xsave[1].eax & BIT(3) ? TF_OK : TF_EINVAL;
+	case MSR_IA32_PLATFORM_ID:
+	case MSR_IA32_MCG_CAP:    /* no banks */
+	case MSR_IA32_MCG_STATUS:
+		*out = 0;
+		return TF_OK;
+	case MSR_IA32_BIOS_SIGN_ID:
+		return rdmsr_safe(msr, out) ? TF_OK : TF_EINVAL;
+	case MSR_IA32_APIC_BASE:
+	case MSR_IA32_TSC_DEADLINE:
+		return vlapic_rdmsr(&v->lapic, msr, out);
+	}
+	if (msr - MSR_X2APIC_BASE < 0x100)
+		return vlapic_rdmsr(&v->lapic, msr, out);
+	enum tf_err e = mtrr_read(&v->vm->mtrr, msr, out);
+	return e == TF_ENOENT ? TF_ENOENT : e;
+}
+
+static enum tf_err write_efer(struct vcpu *v, uint64_t value)
+{
+	uint64_t old = vmcs_read(VMCS_GUEST_EFER), cr0 = vmcs_read(VMCS_GUEST_CR0);
+
+	if (value & ~v->vm->cpuid.efer_allowed)
+		return TF_EINVAL;
+	if ((cr0 & CR0_PG) && ((old ^ value) & EFER_LME))
+		return TF_EINVAL;
+	value = (value & ~EFER_LMA) | (old & EFER_LMA);
+	vmcs_write(VMCS_GUEST_EFER, value);
+	if (((old ^ value) & EFER_NXE) && v->vmx.vpid)
+		vmx_flush_vpid(v->vmx.vpid);
+	return TF_OK;
+}
+
+static enum tf_err write_pat(uint64_t value)
+{
+	for (unsigned i = 0; i < 8; i++) {
+		uint8_t t = (uint8_t)(value >> (8 * i));
+
+		if (t > MT_UC_MINUS || t == 2 || t == 3)
+			return TF_EINVAL;
+	}
+	vmcs_write(VMCS_GUEST_PAT, value);
+	return TF_OK;
+}
+
+static void set_tsc_offset(struct vcpu *v, uint64_t offset)
+{
+	v->tsc_offset = offset;
+	vmcs_write(VMCS_TSC_OFFSET, offset);
+	/* a deadline that the guest set counts in its own TSC */
+	if (v->lapic.tsc_deadline && vlapic_wrmsr(&v->lapic, MSR_IA32_TSC_DEADLINE, v->lapic.tsc_deadline))
+		return;
+}
+
+static enum tf_err write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
+{
+	enum tf_err e;
+
+	switch (msr) {
+	case MSR_IA32_TSC: {
+		uint64_t delta = value - (rdtsc() + v->tsc_offset);
+
+		v->tsc_adjust += delta;
+		set_tsc_offset(v, v->tsc_offset + delta);
+		return TF_OK;
+	}
+	case MSR_IA32_TSC_ADJUST:
+		if (!CPUID_HAS(&v->vm->cpuid, 7, ebx, 1))
+			return TF_EINVAL;
+		set_tsc_offset(v, v->tsc_offset + value - v->tsc_adjust);
+		v->tsc_adjust = value;
+		return TF_OK;
+	case MSR_IA32_EFER:
+		return write_efer(v, value);
+	case MSR_IA32_PAT:
+		return write_pat(value);
+	case MSR_IA32_MISC_ENABLE:
+		if ((value ^ v->misc_enable) & ~MISC_ENABLE_WRITABLE)
+			return TF_EINVAL;
+		v->misc_enable = value;
+		return TF_OK;
+	case MSR_IA32_DEBUGCTL:
+		if (value & ~(DEBUGCTL_BTF | DEBUGCTL_LBR))
+			return TF_EINVAL;
+		vmcs_write(VMCS_GUEST_DEBUGCTL, value & DEBUGCTL_BTF);
+		return TF_OK;
+	case MSR_IA32_XSS:
+		return value || !(v->vm->cpuid.xsave[1].eax & BIT(3)) ? TF_EINVAL : TF_OK;
+	case MSR_IA32_MCG_STATUS:
+		return value ? TF_EINVAL : TF_OK;
+	case MSR_IA32_BIOS_SIGN_ID: /* how software asks for the revision */
+	case MSR_IA32_BIOS_UPDT_TRIG:
+		return TF_OK;
+	case MSR_IA32_APIC_BASE:
+		if (!(e = vlapic_wrmsr(&v->lapic, msr, value)))
+			vcpu_request(v, REQ_APIC);
+		return e;
+	case MSR_IA32_TSC_DEADLINE:
+		return vlapic_wrmsr(&v->lapic, msr, value);
+	}
+	if (msr - MSR_X2APIC_BASE < 0x100) {
+		vcpu_request(v, REQ_EVENT);
+		return vlapic_wrmsr(&v->lapic, msr, value);
+	}
+	return mtrr_write(&v->vm->mtrr, msr, value);
+}
+
+static enum action denied(struct vcpu *v, uint32_t msr, const char *what)
+{
+	v->vm->denied_msr++;
+	if (log_allow(&v->vm->log_count, 16))
+		log_debug("guest", "vm=%s vcpu=%u event=msr-denied msr=%x access=%s", v->vm->cfg.name, v->id, msr, what);
+	return vcpu_gp(v);
+}
+
+enum action exit_rdmsr(struct vcpu *v)
+{
+	uint64_t *g = v->vmx.gpr, value;
+	uint32_t msr = (uint32_t)g[RCX];
+	enum tf_err e = read_msr(v, msr, &value);
+
+	if (e)
+		return e == TF_ENOENT ? denied(v, msr, "read") : vcpu_gp(v);
+	g[RAX] = (uint32_t)value;
+	g[RDX] = value >> 32;
+	return ACT_NEXT;
+}
+
+enum action exit_wrmsr(struct vcpu *v)
+{
+	const uint64_t *g = v->vmx.gpr;
+	uint32_t msr = (uint32_t)g[RCX];
+	enum tf_err e = write_msr(v, msr, g[RDX] << 32 | (uint32_t)g[RAX]);
+
+	if (e)
+		return e == TF_ENOENT ? denied(v, msr, "write") : vcpu_gp(v);
+	return ACT_NEXT;
+}

@@ -1,0 +1,13 @@
+/* A vCPU's x87, SSE, AVX and AVX-512 state, switched whole (SDM 1, "Managing State Using the XSAVE Feature Set"). */
+#pragma once
+#include <tf/err.h>
+
+struct vcpu;
+/* What this CPU can save; once, before the first vCPU. The hypervisor itself uses none of it. */
+void fpu_init(void);
+__must_check enum tf_err fpu_create(struct vcpu *v);
+void fpu_destroy(struct vcpu *v);
+/* The state after reset. */
+void fpu_reset(struct vcpu *v);
+void fpu_save(struct vcpu *v);
+void fpu_restore(struct vcpu *v);

@@ -1,0 +1,154 @@
+/*
+ * INS and OUTS (SDM 2A, "INS", "OUTS"). A REP is done a piece at a time: as many iterations as stay inside one page,
+ * then the guest runs again at the same instruction, as after an interrupt between two iterations.
+ */
+#include "guest/exit.h"
+#include "guest/walk.h"
+#include <tf/string.h>
+
+#define MAX_PIECE 1024 /* iterations; bounds the time between two looks at interrupts */
+
+struct string_op {
+	struct exit_io io;
+	unsigned addr_size;  /* 2, 4, 8 */
+	enum insn_seg seg;
+	uint64_t *index;     /* RSI or RDI */
+	bool down;
+};
+
+static uint64_t truncate(uint64_t v, unsigned addr_size) { return addr_size == 8 ? v : v & (BIT(8 * addr_size) - 1); }
+
+/* A register of which only the address-size part changes; a 32-bit part clears the upper half. */
+static void set_part(uint64_t *reg, unsigned addr_size, uint64_t v)
+{
+	*reg = addr_size == 2 ? (*reg & ~0xffffull) | (uint16_t)v : truncate(v, addr_size);
+}
+
+/* Iterations that this piece may do: within RCX, within the page, within the address size. */
+static uint64_t piece(const struct string_op *s, uint64_t linear, uint64_t offset, uint64_t count)
+{
+	uint64_t in_page = s->down ? (linear & (PAGE_SIZE - 1)) + s->io.size : PAGE_SIZE - (linear & (PAGE_SIZE - 1));
+	uint64_t in_seg = s->down ? truncate(offset, s->addr_size) / s->io.size + 1 :
+				    (truncate(~0ull, s->addr_size) - offset) / s->io.size + 1;
+
+	return MAX(1ull, MIN(MIN(count, in_seg), MIN(in_page / s->io.size, (uint64_t)MAX_PIECE)));
+}
+
+/* The UART takes a run of bytes at once: the same effect, without a look-up for each. */
+static uint64_t out_run(struct vcpu *v, const struct string_op *s, const uint8_t *data, uint64_t n)
+{
+	struct bus *bus = &v->vm->pio;
+	struct bus_range *r = bus_find(bus, s->io.port);
+	struct vuart *u = &v->vm->board.uart;
+
+	if (s->io.size == 1 && !s->down && r && r->dev == u && s->io.port == r->base)
+		return vuart_write_many(u, data, n);
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t at = s->down ? n - 1 - i : i;
+		struct dev_access a = { .offset = s->io.port, .size = s->io.size, .write = true };
+
+		memcpy(&a.value, data + at * s->io.size, s->io.size);
+		bus_access(bus, &a);
+		if (v->vm->state != VM_RUNNING)
+			return i + 1;
+	}
+	return n;
+}
+
+static void in_run(struct vcpu *v, const struct string_op *s, uint8_t *data, uint64_t n)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t at = s->down ? n - 1 - i : i;
+		struct dev_access a = { .offset = s->io.port, .size = s->io.size };
+
+		bus_access(&v->vm->pio, &a);
+		memcpy(data + at * s->io.size, &a.value, s->io.size);
+	}
+}
+
+/* One element that crosses a page. */
+static enum tf_err crossing(struct vcpu *v, const struct string_op *s, uint64_t linear, enum action *act)
+{
+	uint8_t data[4];
+	enum tf_err e = walk_copy(v, linear, data, s->io.size, s->io.in ? ACCESS_WRITE : 0, act);
+
+	if (e == TF_OK && s->io.in) {
+		in_run(v, s, data, 1);
+		e = walk_copy(v, linear, data, s->io.size, ACCESS_WRITE, act);
+	} else if (e == TF_OK) {
+		out_run(v, s, data, 1);
+	}
+	return e;
+}
+
+static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t offset, uint64_t count, uint64_t *done,
+			    enum action *act)
+{
+	uint64_t linear, n = 1;
+	gpa_t gpa;
+	uint32_t error;
+	enum tf_err e = walk_segment(v, s->seg, offset, s->io.size, s->io.in, &linear, act);
+
+	if (e)
+		return e;
+	if ((linear & (PAGE_SIZE - 1)) + s->io.size > PAGE_SIZE) {
+		*done = 1;
+		return crossing(v, s, linear, act);
+	}
+	if (vcpu_code64() || AR_TYPE(vmcs_read(VMCS_GUEST_AR(s->seg))) == 3 || AR_TYPE(vmcs_read(VMCS_GUEST_AR(s->seg))) == 1)
+		n = piece(s, linear, offset, count);
+	if (!vcpu_code64() && n > 1) { /* all of the piece must be inside the limit */
+		uint64_t last = s->down ? 0 : offset + n * s->io.size - 1, limit = vmcs_read(VMCS_GUEST_LIMIT(s->seg));
+
+		if (last > limit)
+			n = 1;
+	}
+	if (walk_linear(v, linear, s->io.in ? ACCESS_WRITE : 0, &gpa, &error)) {
+		*act = vcpu_page_fault(v, linear, error);
+		return TF_EFAULT;
+	}
+	uint64_t bytes = n * s->io.size;
+	uint64_t first = s->down ? gpa.v - (bytes - s->io.size) : gpa.v;
+	uint8_t *ram = mem_at(&v->vm->mem, GPA(first), bytes);
+	uint8_t absent[4];
+	if (!ram) { /* not RAM: one element to or from nowhere */
+		memset(absent, 0xff, sizeof(absent));
+		n = 1;
+		ram = absent;
+	}
+	if (s->io.in)
+		in_run(v, s, ram, n);
+	else
+		n = out_run(v, s, ram, n);
+	*done = n;
+	return TF_OK;
+}
+
+enum action exit_string_port(struct vcpu *v, struct exit_io io)
+{
+	uint64_t *g = v->vmx.gpr;
+	uint32_t info = vmcs_read(VMCS_EXIT_INSN_INFO);
+	struct string_op s = { .io = io, .index = io.in ? &g[RDI] : &g[RSI],
+			       .down = vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_DF };
+
+	if (!vmx_caps.io_insn_info) {
+		vm_stop_report(v, VM_STOP_ERROR, "INS or OUTS on a CPU that does not describe it (IA32_VMX_BASIC[54])");
+		return ACT_STOP;
+	}
+	s.addr_size = 2u << (info >> 7 & 3); /* SDM 3C, "VM-Exit Instruction Information for INS and OUTS" */
+	s.seg = io.in ? SEG_ES : (enum insn_seg)(info >> 15 & 7);
+	uint64_t count = io.rep ? truncate(g[RCX], s.addr_size) : 1, done = 0;
+	if (count == 0)
+		return ACT_NEXT;
+	enum action act = ACT_RETRY;
+	enum tf_err e = transfer(v, &s, truncate(*s.index, s.addr_size), count, &done, &act);
+	if (e == TF_EFAULT)
+		return act;
+	uint64_t bytes = done * io.size;
+	set_part(s.index, s.addr_size, s.down ? *s.index - bytes : *s.index + bytes);
+	if (io.rep)
+		set_part(&g[RCX], s.addr_size, g[RCX] - done);
+	if (v->vm->state != VM_RUNNING)
+		return ACT_STOP;
+	return io.rep && count > done ? ACT_RETRY : ACT_NEXT;
+}

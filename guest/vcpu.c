@@ -1,0 +1,238 @@
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/frames.h"
+#include "arch/x86_64/paging.h"
+#include "arch/x86_64/tsc.h"
+#include "guest/exit.h"
+#include "guest/fpu.h"
+#include <tf/string.h>
+
+#define RFLAGS_RESET 2u
+#define DR7_RESET    0x400u
+#define DR6_RESET    0xffff0ff0u
+
+/* Whose registers each CPU holds. */
+static struct vcpu *owner[MAX_CPUS];
+
+static unsigned order_of(size_t bytes)
+{
+	unsigned order = 0;
+
+	while ((PAGE_SIZE << order) < bytes)
+		order++;
+	return order;
+}
+
+static uint64_t lapic_now(void *ctx)
+{
+	(void)ctx;
+	return rdtsc() >> LAPIC_TSC_SHIFT;
+}
+
+static void lapic_arm(void *ctx, uint64_t deadline)
+{
+	bool never = deadline > DEV_NEVER >> LAPIC_TSC_SHIFT;
+
+	vcpu_arm(ctx, TIMER_LAPIC, never ? DEV_NEVER : deadline << LAPIC_TSC_SHIFT);
+}
+
+static void lapic_no_line(void *ctx, unsigned line, bool level) { (void)ctx, (void)line, (void)level; }
+
+static uint64_t lapic_tsc_to_host(void *ctx, uint64_t guest_tsc)
+{
+	struct vcpu *v = ctx;
+	uint64_t host = guest_tsc - v->tsc_offset;
+
+	/* a deadline before this CPU's own power-on has passed */
+	return host > guest_tsc && v->tsc_offset < host ? 0 : (host + BIT(LAPIC_TSC_SHIFT) - 1) >> LAPIC_TSC_SHIFT;
+}
+
+enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
+{
+	hpa_t frame;
+	enum tf_err e = frame_alloc(order_of(sizeof(struct vcpu)), &frame);
+
+	if (e)
+		return e;
+	struct vcpu *v = phys_to_virt(frame);
+	memset(v, 0, sizeof(*v));
+	v->vm = vm;
+	v->id = id;
+	if ((e = frame_alloc_zero(&v->apic_page)) || (e = fpu_create(v)))
+		goto fail;
+	v->lapic_host = (struct dev_host){ .ctx = v, .hz = tsc_hz >> LAPIC_TSC_SHIFT, .now = lapic_now,
+					   .arm = lapic_arm, .irq = lapic_no_line };
+	struct vmx_vcpu_setup setup = {
+		.eptp = vm->eptp,
+		.vpid = vmx_caps.vpid ? (uint16_t)(1 + vm->id * VM_MAX_VCPUS + id) : 0,
+		.io_bitmap_a = vm->io_bitmap,
+		.io_bitmap_b = HPA(vm->io_bitmap.v + PAGE_SIZE),
+		.virtual_apic = v->apic_page,
+		.apic_access = vm->apic_access,
+		.use_apic = vm->cfg.apicv,
+	};
+	if ((e = vmx_vcpu_init(&v->vmx, &setup)))
+		goto fail;
+	msr_open_native(v);
+	for (unsigned t = 0; t < NTIMERS; t++)
+		v->deadlines[t] = DEV_NEVER;
+	v->next_deadline = DEV_NEVER;
+	*out = v;
+	return TF_OK;
+fail:
+	fpu_destroy(v);
+	if (v->apic_page.v)
+		frame_free(v->apic_page, 0);
+	frame_free(frame, order_of(sizeof(struct vcpu)));
+	return e;
+}
+
+void vcpu_destroy(struct vcpu *v)
+{
+	vcpu_switch_out(v);
+	vmx_vcpu_destroy(&v->vmx);
+	fpu_destroy(v);
+	frame_free(v->apic_page, 0);
+	frame_free(virt_to_phys(v), order_of(sizeof(struct vcpu)));
+}
+
+static void set_segment(unsigned s, uint16_t sel, uint64_t base, uint32_t limit, uint32_t ar)
+{
+	vmcs_write(VMCS_GUEST_SEL(s), sel);
+	vmcs_write(VMCS_GUEST_BASE(s), base);
+	vmcs_write(VMCS_GUEST_LIMIT(s), limit);
+	vmcs_write(VMCS_GUEST_AR(s), ar);
+}
+
+void vcpu_reset(struct vcpu *v)
+{
+	enum { DATA16 = 0x93, CODE16 = 0x9b, LDT = 0x82, TSS32 = 0x8b, CS = 1, LDTR = 6, TR = 7 };
+
+	vcpu_switch_out(v);
+	vmx_vcpu_load(&v->vmx);
+	memset(v->vmx.gpr, 0, sizeof(v->vmx.gpr));
+	v->vmx.pending_event = 0;
+	v->requests = REQ_EVENT | REQ_APIC;
+	v->halted = v->nmi_pending = false;
+	for (unsigned s = 0; s < LDTR; s++)
+		set_segment(s, 0, 0, 0xffff, s == CS ? CODE16 : DATA16);
+	set_segment(CS, 0xf000, 0xffff0000, 0xffff, CODE16);
+	set_segment(LDTR, 0, 0, 0xffff, LDT);
+	set_segment(TR, 0, 0, 0xffff, TSS32);
+	vmcs_write(VMCS_GUEST_GDTR_BASE, 0);
+	vmcs_write(VMCS_GUEST_GDTR_LIMIT, 0xffff);
+	vmcs_write(VMCS_GUEST_IDTR_BASE, 0);
+	vmcs_write(VMCS_GUEST_IDTR_LIMIT, 0xffff);
+	vmcs_write(VMCS_GUEST_RIP, 0xfff0);
+	vmcs_write(VMCS_GUEST_RSP, 0);
+	vmcs_write(VMCS_GUEST_RFLAGS, RFLAGS_RESET);
+	vmcs_write(VMCS_GUEST_CR3, 0);
+	vmcs_write(VMCS_GUEST_DR7, DR7_RESET);
+	vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, 0);
+	vmcs_write(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
+	vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
+	vmcs_write(VMCS_ENTRY_CTL, vmcs_read(VMCS_ENTRY_CTL) & ~(uint32_t)ENTRY_IA32E);
+	cr_set(v, CR0_ET | CR0_NW | CR0_CD, 0);
+	msr_reset(v);
+	fpu_reset(v);
+	memset(v->dr, 0, sizeof(v->dr));
+	v->dr6 = DR6_RESET;
+	v->cr2 = 0;
+	vlapic_init(&v->lapic, phys_to_virt(v->apic_page), v->id, v->id == 0, true, &v->lapic_host, &vcpu_lapic_ops, v);
+	v->lapic.phys_bits = (uint8_t)v->vm->cpuid.phys_bits;
+	v->lapic.tsc_to_host = lapic_tsc_to_host;
+	memset(v->tmr_seen, 0xff, sizeof(v->tmr_seen));
+	if (v->vmx.vpid)
+		vmx_flush_vpid(v->vmx.vpid);
+}
+
+void vcpu_set_entry(struct vcpu *v, const struct load_entry *e)
+{
+	enum { CODE = 0xc09b, DATA = 0xc093, CODE64 = 0xa09b, CS = 1, LDTR = 6 };
+	bool long64 = e->mode == LOAD_LONG64;
+	uint64_t *g = v->vmx.gpr;
+
+	vmx_vcpu_load(&v->vmx);
+	for (unsigned s = 0; s < LDTR; s++)
+		set_segment(s, s == CS ? e->cs : e->ds, 0, 0xffffffff, s != CS ? DATA : long64 ? CODE64 : CODE);
+	vmcs_write(VMCS_GUEST_GDTR_BASE, e->gdt_base);
+	vmcs_write(VMCS_GUEST_GDTR_LIMIT, e->gdt_limit);
+	vmcs_write(VMCS_GUEST_RIP, e->rip);
+	vmcs_write(VMCS_GUEST_RSP, e->rsp);
+	g[RAX] = e->rax;
+	g[RBX] = e->rbx;
+	g[RCX] = e->rcx;
+	g[RDX] = e->rdx;
+	g[RSI] = e->rsi;
+	g[RDI] = e->rdi;
+	cr_set(v, CR0_PE | CR0_ET | CR0_NE | (long64 ? CR0_PG : 0), long64 ? CR4_PAE : 0);
+	if (long64) {
+		vmcs_write(VMCS_GUEST_CR3, e->cr3);
+		vmcs_write(VMCS_GUEST_EFER, EFER_LME | EFER_LMA);
+		vmcs_write(VMCS_ENTRY_CTL, vmcs_read(VMCS_ENTRY_CTL) | (uint32_t)ENTRY_IA32E);
+	}
+}
+
+void vcpu_switch_out(struct vcpu *v)
+{
+	struct vcpu **o = &owner[this_cpu()->id];
+
+	if (*o != v)
+		return;
+	*o = NULL;
+	fpu_save(v);
+	msr_switch_out(v);
+	v->dr[0] = read_dr0();
+	v->dr[1] = read_dr1();
+	v->dr[2] = read_dr2();
+	v->dr[3] = read_dr3();
+	v->dr6 = read_dr6();
+	v->cr2 = read_cr2();
+}
+
+void vcpu_switch_in(struct vcpu *v)
+{
+	struct vcpu **o = &owner[this_cpu()->id];
+
+	vmx_vcpu_load(&v->vmx);
+	if (*o == v)
+		return;
+	if (*o)
+		vcpu_switch_out(*o);
+	fpu_restore(v);
+	msr_switch_in(v);
+	write_dr0(v->dr[0]);
+	write_dr1(v->dr[1]);
+	write_dr2(v->dr[2]);
+	write_dr3(v->dr[3]);
+	write_dr6(v->dr6);
+	write_cr2(v->cr2);
+	*o = v;
+}
+
+void vcpu_arm(struct vcpu *v, enum vcpu_timer t, uint64_t tsc)
+{
+	uint64_t next = DEV_NEVER;
+
+	if (t >= NTIMERS || v->deadlines[t] == tsc)
+		return;
+	v->deadlines[t] = tsc;
+	for (unsigned i = 0; i < NTIMERS; i++)
+		next = MIN(next, v->deadlines[i]);
+	if (next != v->next_deadline) {
+		v->next_deadline = next;
+		v->vm->host->deadline(v);
+	}
+}
+
+void vcpu_timers_due(struct vcpu *v, uint64_t now)
+{
+	for (unsigned t = 0; t < NTIMERS; t++) {
+		if (v->deadlines[t] > now)
+			continue;
+		vcpu_arm(v, t, DEV_NEVER);
+		if (t == TIMER_LAPIC)
+			vlapic_tick(&v->lapic);
+		else
+			board_timer(v->vm, t);
+	}
+}

@@ -1,0 +1,118 @@
+/* One vCPU: what VT-x holds (vmx/), and everything else that belongs to its CPU. */
+#pragma once
+#include "guest/dev/vlapic.h"
+#include "vmx/event.h"
+#include "vmx/vcpu.h"
+
+struct vm;
+
+/* Reasons to look up before the next entry. */
+#define REQ_EVENT BIT(0) /* an interrupt or NMI may have become deliverable */
+#define REQ_STOP  BIT(1) /* the VM is stopping */
+#define REQ_FLUSH BIT(2) /* the EPT changed */
+#define REQ_APIC  BIT(3) /* the local APIC's mode changed */
+
+enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, NTIMERS };
+
+/* MSRs that the CPU keeps across exits and that are switched with the vCPU. */
+enum switched_msr { SWITCH_STAR, SWITCH_LSTAR, SWITCH_CSTAR, SWITCH_FMASK, SWITCH_KERNEL_GS, SWITCH_TSC_AUX, NSWITCHED };
+
+struct vcpu {
+	struct vmx_vcpu vmx;
+	struct vm *vm;
+	uint32_t id;
+	uint32_t requests;      /* REQ_*, set atomically */
+	bool halted;            /* in HLT; wakes on an event */
+	bool halted_if;         /* RFLAGS.IF when it halted */
+	bool nmi_pending;
+	uint8_t next_len;       /* length of an instruction that we decoded ourselves; 0: the VMCS knows it */
+	uint64_t tsc_offset, tsc_adjust;
+	uint64_t next_deadline; /* the earliest of deadlines[] */
+	uint64_t deadlines[NTIMERS];
+
+	struct vlapic lapic;
+	struct dev_host lapic_host;
+	hpa_t apic_page;
+	uint32_t tmr_seen[8];   /* what the EOI-exit bitmap was made from */
+
+	uint64_t switched[NSWITCHED];
+	uint64_t dr[4], dr6, cr2;
+	uint64_t xcr0, xss;
+	uint64_t misc_enable;
+	void *fpu;              /* XSAVE area */
+	hpa_t fpu_frame;
+
+	void *sched;            /* the scheduler's, core/ */
+	uint64_t exits[EXIT_NKINDS];
+	uint64_t started, ran;  /* TSC ticks: start of the run in progress, and sum */
+};
+
+/* What a run of vcpu_run() ended with. */
+enum run_result {
+	RUN_EXPIRED,  /* the limit was reached */
+	RUN_HALTED,   /* HLT: nothing to do until an event wakes it */
+	RUN_STOPPED,  /* the VM has stopped */
+	RUN_YIELD,    /* PAUSE, or the guest waits for something that only others can do */
+};
+
+/* How long a vCPU may run. Written by the scheduler, also from interrupt handlers while the vCPU runs. */
+struct run_limit {
+	uint64_t until;  /* TSC; 0 makes the vCPU return at once */
+	uint64_t armed;  /* without a preemption timer: what the local APIC timer is set to */
+};
+
+__must_check enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);
+void vcpu_destroy(struct vcpu *v);
+/* Power-up state (SDM 3A, "Processor State After Reset"), for a start of the VM. */
+void vcpu_reset(struct vcpu *v);
+/* Sets the registers that a loader left. The vCPU's VMCS must be loaded. */
+struct load_entry;
+void vcpu_set_entry(struct vcpu *v, const struct load_entry *e);
+
+/* Runs until the limit or an end. Interrupts off; may dispatch host interrupts. */
+enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit);
+/* Puts this vCPU's registers on the CPU, saving whose were there. */
+void vcpu_switch_in(struct vcpu *v);
+/* Saves the registers of the vCPU that is on this CPU, if `v` is (before it is destroyed or moves). */
+void vcpu_switch_out(struct vcpu *v);
+
+static inline void vcpu_request(struct vcpu *v, uint32_t req)
+{
+	__atomic_fetch_or(&v->requests, req, __ATOMIC_RELEASE);
+}
+/* Something may have become deliverable: look before the next entry, wake it from HLT. */
+void vcpu_kick(struct vcpu *v);
+/* Sets one timer's deadline (TSC; DEV_NEVER: off). */
+void vcpu_arm(struct vcpu *v, enum vcpu_timer t, uint64_t tsc);
+/* Runs what is due at `now` and tells the scheduler the next deadline. */
+void vcpu_timers_due(struct vcpu *v, uint64_t now);
+
+/* --- events, guest/irq.c */
+void vcpu_deliver(struct vcpu *v);
+bool vcpu_has_event(struct vcpu *v);
+void vcpu_apic_mode_changed(struct vcpu *v);
+struct apic_msg;
+/* An interrupt message to whichever vCPUs it names. */
+void vm_send(struct vm *vm, const struct apic_msg *msg);
+extern const struct vlapic_ops vcpu_lapic_ops;
+
+/* What an exit handler wants done. Only guest/run.c moves RIP. */
+enum action {
+	ACT_NEXT,  /* the instruction is done: go past it */
+	ACT_RETRY, /* go on where RIP is (an event was injected, or the access will now work) */
+	ACT_HALT,  /* past the instruction, then sleep until an event */
+	ACT_YIELD, /* past the instruction, and give the CPU away */
+	ACT_STOP,  /* the VM has stopped */
+};
+typedef enum action (*exit_fn)(struct vcpu *v);
+
+/* Injects a fault; RF is set as a real fault would push it. A fault during #DF ends the VM as a triple fault. */
+enum action vcpu_fault(struct vcpu *v, enum x86_vector vec, uint32_t error);
+enum action vcpu_page_fault(struct vcpu *v, uint64_t linear, uint32_t error);
+#define vcpu_gp(v) vcpu_fault(v, VEC_GP, 0)
+#define vcpu_ud(v) vcpu_fault(v, VEC_UD, 0)
+
+static inline uint64_t vcpu_cpl(void) { return AR_DPL(vmcs_read(VMCS_GUEST_AR(2))); }
+/* Edge-of-mode helpers; the VMCS must be loaded. */
+static inline bool vcpu_long_mode(void) { return vmcs_read(VMCS_GUEST_EFER) & EFER_LMA; }
+static inline bool vcpu_code64(void) { return vcpu_long_mode() && (vmcs_read(VMCS_GUEST_AR(1)) & AR_L); }

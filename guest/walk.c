@@ -1,0 +1,203 @@
+#include "guest/walk.h"
+#include <tf/string.h>
+
+#define PTE_P   BIT(0)
+#define PTE_W   BIT(1)
+#define PTE_U   BIT(2)
+#define PTE_A   BIT(5)
+#define PTE_D   BIT(6)
+#define PTE_PS  BIT(7)
+#define PTE_NX  BIT(63)
+#define PTE_PSE36(e) (((e) & 0x1fe000) << 19) /* bits 20:13 of a 4 MiB entry are address bits 39:32 */
+
+struct walk {
+	struct vcpu *v;
+	uint64_t cr0, cr4, efer;
+	uint64_t phys_mask;
+	bool user, write, fetch;
+};
+
+/* A paging-structure entry of 4 or 8 bytes in guest RAM; NULL if there is none. */
+static void *entry_at(struct walk *w, uint64_t table, unsigned index, unsigned width)
+{
+	return mem_at(&w->v->vm->mem, GPA((table & w->phys_mask) + (uint64_t)index * width), width);
+}
+
+static void set_flags(void *pte, unsigned width, uint64_t flags)
+{
+	if (width == 8)
+		__atomic_fetch_or((uint64_t *)pte, flags, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_or((uint32_t *)pte, (uint32_t)flags, __ATOMIC_RELAXED);
+}
+
+/* SDM 3A, "Access Rights" */
+static bool permitted(const struct walk *w, bool u, bool wr, bool nx)
+{
+	if (w->fetch) {
+		if (nx && (w->efer & EFER_NXE))
+			return false;
+		return w->user ? u : !(u && (w->cr4 & CR4_SMEP));
+	}
+	if (w->user)
+		return u && (wr || !w->write);
+	if (u && (w->cr4 & CR4_SMAP) && !(vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_AC))
+		return false;
+	return wr || !w->write || !(w->cr0 & CR0_WP);
+}
+
+/* Walks `levels` levels of `bits` index bits each, from `table`. */
+static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, int levels, unsigned bits,
+			       gpa_t *out, uint32_t *error)
+{
+	unsigned width = bits == 9 ? 8 : 4;
+	bool u = true, wr = true, nx = false;
+	uint32_t base = (w->write ? PF_W : 0) | (w->user ? PF_U : 0) |
+			(w->fetch && ((w->efer & EFER_NXE) || (w->cr4 & CR4_SMEP)) ? PF_I : 0);
+
+	*error = base;
+	for (int level = levels - 1; level >= 0; level--) {
+		unsigned shift = PAGE_SHIFT + (unsigned)level * bits;
+		void *p = entry_at(w, table, linear >> shift & ((1u << bits) - 1), width);
+		uint64_t e = !p ? dev_ones((uint8_t)width) : width == 8 ? *(uint64_t *)p : *(uint32_t *)p;
+
+		if (!(e & PTE_P))
+			return TF_EFAULT;
+		u &= (e & PTE_U) != 0;
+		wr &= (e & PTE_W) != 0;
+		nx |= (e & PTE_NX) != 0;
+		bool large = level > 0 && (e & PTE_PS) && (level <= 2 && (width == 8 || (w->cr4 & CR4_PSE)));
+		uint64_t reserved = width == 8 ? ~w->phys_mask & 0x000ffffffffff000ull : 0;
+		if (width == 8 && !(w->efer & EFER_NXE))
+			reserved |= PTE_NX;
+		if (large && width == 8)
+			reserved |= (BIT(shift) - 1) & ~0x1fffull;
+		if ((e & reserved) || (level == 3 && (e & PTE_PS))) {
+			*error = base | PF_P | PF_RSVD;
+			return TF_EFAULT;
+		}
+		if (level == 0 || large) {
+			*error = base | PF_P;
+			if (!permitted(w, u, wr, nx))
+				return TF_EFAULT;
+			set_flags(p, width, PTE_A | (w->write ? PTE_D : 0));
+			uint64_t frame = width == 8 ? e & w->phys_mask : (e & 0xfffff000) | (large ? PTE_PSE36(e) : 0);
+			out->v = (frame & ~(BIT(shift) - 1)) | (linear & (BIT(shift) - 1));
+			return TF_OK;
+		}
+		set_flags(p, width, PTE_A);
+		table = width == 8 ? e & 0x000ffffffffff000ull : e & 0xfffff000;
+	}
+	return TF_EFAULT;
+}
+
+enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t *out, uint32_t *error)
+{
+	struct walk w = {
+		.v = v, .cr0 = vmcs_read(VMCS_GUEST_CR0), .cr4 = vmcs_read(VMCS_GUEST_CR4),
+		.efer = vmcs_read(VMCS_GUEST_EFER), .write = access & ACCESS_WRITE, .fetch = access & ACCESS_FETCH,
+		.phys_mask = (BIT(v->vm->cpuid.phys_bits) - 1) & ~(PAGE_SIZE - 1),
+		.user = !(access & ACCESS_SYSTEM) && vcpu_cpl() == 3,
+	};
+	uint64_t cr3 = vmcs_read(VMCS_GUEST_CR3);
+
+	if (!(w.cr0 & CR0_PG)) {
+		out->v = linear & 0xffffffff;
+		return TF_OK;
+	}
+	if (w.efer & EFER_LMA)
+		return walk_tables(&w, cr3, linear, 4, 9, out, error);
+	if (w.cr4 & CR4_PAE) {
+		static const struct vmcs_f64 pdpte[4] = { { 0x280a }, { 0x280c }, { 0x280e }, { 0x2810 } };
+		uint64_t e = vmcs_read(pdpte[linear >> 30 & 3]);
+
+		*error = (w.write ? PF_W : 0) | (w.user ? PF_U : 0) | (w.fetch && (w.efer & EFER_NXE) ? PF_I : 0);
+		return e & PTE_P ? walk_tables(&w, e, linear, 2, 9, out, error) : TF_EFAULT;
+	}
+	w.phys_mask = ~0ull << PAGE_SHIFT;
+	return walk_tables(&w, cr3 & 0xfffff000, linear, 2, 10, out, error);
+}
+
+static bool canonical(uint64_t a) { return (int64_t)(a << 16) >> 16 == (int64_t)a; }
+
+/* Limit check of a data segment, expand-down included (SDM 3A, "Limit Checking"). */
+static bool within_limit(uint32_t ar, uint32_t limit, uint64_t offset, uint64_t size)
+{
+	uint64_t last = offset + size - 1;
+
+	if (!(AR_TYPE(ar) & 8) && (AR_TYPE(ar) & 4))
+		return offset > limit && last <= (ar & AR_DB ? 0xffffffffull : 0xffffull);
+	return last <= limit && last >= offset;
+}
+
+enum tf_err walk_segment(struct vcpu *v, enum insn_seg seg, uint64_t offset, uint64_t size, bool write,
+			 uint64_t *linear, enum action *act)
+{
+	if (vcpu_code64()) {
+		*linear = offset + (seg >= SEG_FS ? vmcs_read(VMCS_GUEST_BASE(seg)) : 0);
+		if (canonical(*linear) && canonical(*linear + size - 1))
+			return TF_OK;
+	} else {
+		uint32_t ar = vmcs_read(VMCS_GUEST_AR(seg)), limit = vmcs_read(VMCS_GUEST_LIMIT(seg));
+		bool code = AR_TYPE(ar) & 8, rw = AR_TYPE(ar) & 2;
+		bool real = !(vmcs_read(VMCS_GUEST_CR0) & CR0_PE) || (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_VM);
+		bool type_ok = real || (write ? !code && rw : !code || rw);
+
+		*linear = (offset + vmcs_read(VMCS_GUEST_BASE(seg))) & 0xffffffff;
+		if (!(ar & AR_UNUSABLE) && type_ok && within_limit(ar, limit, offset, size))
+			return TF_OK;
+	}
+	*act = vcpu_fault(v, seg == SEG_SS ? VEC_SS : VEC_GP, 0);
+	return TF_EFAULT;
+}
+
+enum tf_err walk_copy(struct vcpu *v, uint64_t linear, void *buf, uint64_t len, uint32_t access, enum action *act)
+{
+	uint8_t *p = buf;
+
+	while (len) {
+		uint64_t n = MIN(len, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+		gpa_t gpa;
+		uint32_t error;
+
+		if (walk_linear(v, linear, access, &gpa, &error)) {
+			*act = vcpu_page_fault(v, linear, error);
+			return TF_EFAULT;
+		}
+		if (access & ACCESS_WRITE ? mem_write(&v->vm->mem, gpa, p, n) : mem_read(&v->vm->mem, gpa, p, n))
+			return TF_ERANGE;
+		p += n;
+		linear += n;
+		len -= n;
+	}
+	return TF_OK;
+}
+
+size_t walk_fetch(struct vcpu *v, uint8_t *buf, size_t n)
+{
+	uint64_t rip = vmcs_read(VMCS_GUEST_RIP);
+	uint64_t linear = vcpu_code64() ? rip : (rip + vmcs_read(VMCS_GUEST_BASE(1))) & 0xffffffff;
+	size_t done = 0;
+
+	while (done < n) {
+		uint64_t part = MIN(n - done, PAGE_SIZE - (linear & (PAGE_SIZE - 1)));
+		gpa_t gpa;
+		uint32_t error;
+
+		if (walk_linear(v, linear, ACCESS_FETCH, &gpa, &error) ||
+		    mem_read(&v->vm->mem, gpa, buf + done, part))
+			break;
+		done += part;
+		linear += part;
+	}
+	return done;
+}
+
+enum insn_mode walk_code_mode(void)
+{
+	uint32_t ar = vmcs_read(VMCS_GUEST_AR(1));
+
+	if (vcpu_long_mode() && (ar & AR_L))
+		return INSN_64;
+	return ar & AR_DB ? INSN_32 : INSN_16;
+}

@@ -1,0 +1,95 @@
+/*
+ * The input is: one byte of options, the RSDP (36 bytes), then memory from PHYS up. Without help no input would get
+ * past the checksums, so with FIX_CHECKSUMS they are made right in what the parser is shown.
+ */
+#include "drivers/acpi.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define PHYS          0x1000u
+#define FIX_CHECKSUMS 1
+#define MAPS_MAX      4096
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+struct memory {
+	const uint8_t *p;
+	size_t size;
+	bool fix;
+	void *maps[MAPS_MAX];
+	unsigned nmaps;
+};
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static uint8_t sum(const uint8_t *p, size_t n)
+{
+	uint8_t s = 0;
+
+	while (n--)
+		s += *p++;
+	return s;
+}
+
+static const void *map(void *ctx, hpa_t addr, size_t len)
+{
+	enum { HEADER = 36, CHECKSUM = 9 };
+	struct memory *m = ctx;
+	uint8_t *copy;
+
+	if (addr.v < PHYS || len > m->size || addr.v - PHYS > m->size - len || m->nmaps == MAPS_MAX)
+		return NULL;
+	copy = malloc(len);
+	check(copy);
+	memcpy(copy, m->p + (addr.v - PHYS), len);
+	if (m->fix && len >= HEADER)
+		copy[CHECKSUM] = (uint8_t)(copy[CHECKSUM] - sum(copy, len));
+	m->maps[m->nmaps++] = copy;
+	return copy;
+}
+
+static void check_info(const struct acpi_info *info)
+{
+	check(info->ncpus <= ACPI_MAX_CPUS && info->nioapics <= ACPI_MAX_IOAPICS && info->nisos <= ACPI_MAX_ISOS);
+	for (uint32_t i = 0; i < info->ncpus; i++) {
+		check(info->cpus[i].enabled || info->cpus[i].online_capable);
+		for (uint32_t j = 0; j < i; j++)
+			check(info->cpus[i].apic_id != info->cpus[j].apic_id);
+	}
+	for (uint32_t i = 0; i < info->nisos; i++)
+		check(info->isos[i].irq < 16);
+	check(info->s5_typ_a <= 7 && info->s5_typ_b <= 7);
+	check(!info->has_reset || info->reset.space <= 1);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct acpi_info info;
+	static struct memory m;
+	uint8_t rsdp[36], found[36];
+	const char *why;
+
+	if (size < 1 + sizeof(rsdp))
+		return 0;
+	memcpy(rsdp, data + 1, sizeof(rsdp));
+	m = (struct memory){
+		.p = data + 1 + sizeof(rsdp), .size = size - 1 - sizeof(rsdp), .fix = data[0] & FIX_CHECKSUMS,
+	};
+	if (m.fix) {
+		rsdp[8] = (uint8_t)(rsdp[8] - sum(rsdp, 20));
+		rsdp[32] = (uint8_t)(rsdp[32] - sum(rsdp, 36));
+	}
+	if (acpi_parse(rsdp, map, &m, &info, &why) != TF_OK)
+		check(why && why[0]);
+	check_info(&info);
+	while (m.nmaps)
+		free(m.maps[--m.nmaps]);
+
+	if (acpi_find_rsdp(data, size, found) == TF_OK)
+		check(!memcmp(found, "RSD PTR ", 8) && !sum(found, 20));
+	return 0;
+}

@@ -1,0 +1,56 @@
+/* Whatever the file says, a VM that is accepted keeps to the documented limits. */
+#include "core/config.h"
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+static void record(void *ctx, unsigned line, const char *vm, const char *key, const char *expected)
+{
+	(void)line;
+	check(strlen(vm) < VM_NAME_MAX && strlen(key) < 64 && expected[0]);
+	++*(unsigned *)ctx;
+}
+
+static void check_vm(const struct config *c, uint32_t which)
+{
+	const struct vm_config *vm = &c->vms[which];
+
+	check(memchr(vm->name, 0, VM_NAME_MAX) && memchr(vm->kernel, 0, VM_PATH_MAX) &&
+	      memchr(vm->initrd, 0, VM_PATH_MAX));
+	check(memchr(vm->cmdline, 0, VM_CMDLINE_MAX) && vm->nmodules <= VM_MAX_MODULES);
+	for (uint32_t i = 0; i < vm->nmodules; i++)
+		check(vm->modules[i][0] && memchr(vm->modules[i], 0, VM_PATH_MAX));
+	check(vm->name[0] && vm->name[0] != '-' && vm->kernel[0]);
+	check(strspn(vm->name, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(vm->name));
+	check(vm->memory >= VM_MEMORY_MIN && vm->memory <= VM_MEMORY_MAX && vm->memory % PAGE_SIZE == 0);
+	check(vm->vcpus == 1 && vm->weight >= 1 && vm->weight <= 10000);
+	check(vm->kind <= VM_MULTIBOOT2 && vm->console <= VM_CONSOLE_NONE && vm->on_exit <= VM_ON_EXIT_RESTART);
+	for (uint32_t i = 0; i < which; i++)
+		check(strcmp(c->vms[i].name, vm->name) != 0);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static struct config c;
+	unsigned errors = 0;
+	const struct config_report report = { .ctx = &errors, .error = record };
+	enum tf_err e = config_parse((const char *)data, size, &c, &report);
+	bool focused = !c.focus[0] || !strcmp(c.focus, "log");
+
+	check((e == TF_OK) == (c.nvms > 0) && c.nvms <= CONFIG_MAX_VMS);
+	check(e == TF_OK || errors > 0);
+	check(c.slice_us >= 100 && c.slice_us <= 100000);
+	for (uint32_t i = 0; i < c.nvms; i++) {
+		check_vm(&c, i);
+		focused |= !strcmp(c.focus, c.vms[i].name);
+	}
+	check(focused);
+	return 0;
+}

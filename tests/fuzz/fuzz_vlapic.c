@@ -1,0 +1,157 @@
+/*
+ * A local APIC under any sequence of MMIO, MSR, pin and time events. Checked after each: what becomes deliverable is
+ * announced by a kick, no illegal vector is in IRR or ISR, PPR follows from TPR and ISR, reads do not change IRR, and
+ * a due timer has been given or is armed.
+ */
+#include "guest/dev/vlapic.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define CHECK(x) do { if (!(x)) abort(); } while (0)
+
+struct input { const uint8_t *p; size_t n; };
+
+static uint64_t take(struct input *in, size_t bytes)
+{
+	uint64_t v = 0;
+	for (size_t i = 0; i < bytes && in->n; i++, in->p++, in->n--)
+		v |= (uint64_t)*in->p << (8 * i);
+	return v;
+}
+
+struct world {
+	struct vlapic l;
+	uint64_t now, armed;
+	unsigned kicks;
+};
+
+static uint64_t world_now(void *ctx) { return ((struct world *)ctx)->now; }
+static void world_arm(void *ctx, uint64_t deadline) { ((struct world *)ctx)->armed = deadline; }
+static void world_kick(void *ctx, struct vlapic *l) { (void)l; ((struct world *)ctx)->kicks++; }
+
+static void world_ipi(void *ctx, struct vlapic *from, const struct apic_msg *msg, unsigned shorthand, bool assert_level)
+{
+	struct world *w = ctx;
+	CHECK(from == &w->l && shorthand < 4 && assert_level && !msg->level);
+	CHECK(msg->delivery != 3 && msg->delivery < 7 && (msg->delivery > 1 || msg->vector >= 16));
+	/* As the owner routes it: to this one too, if it is addressed. */
+	bool self = shorthand == 1 || shorthand == 2 || (!shorthand && vlapic_matches(from, msg->dest, msg->logical));
+	if (self && msg->delivery <= 1)
+		vlapic_inject(from, msg->vector, msg->level);
+}
+
+static void world_eoi(void *ctx, uint8_t vector) { (void)ctx; CHECK(vector >= 16); }
+
+static void world_local(void *ctx, struct vlapic *l, uint8_t delivery)
+{
+	(void)ctx;
+	(void)l;
+	CHECK(delivery == 2 || delivery == 4 || delivery == 5);
+}
+
+static const struct vlapic_ops ops = { .ipi = world_ipi, .eoi = world_eoi, .local = world_local, .kick = world_kick };
+
+static uint32_t page32(const struct vlapic *l, uint32_t offset)
+{
+	uint32_t v;
+	memcpy(&v, l->page + offset, sizeof(v));
+	return v;
+}
+
+static void step(struct world *w, struct input *in)
+{
+	static const uint32_t msrs[] = { MSR_IA32_APIC_BASE, MSR_IA32_TSC_DEADLINE };
+	struct vlapic *l = &w->l;
+	uint8_t op = (uint8_t)take(in, 1);
+	uint64_t value;
+	switch (op % 12) {
+	case 0: /* an xAPIC register */
+	case 1: {
+		struct dev_access a = { .offset = take(in, 1) << 4, .size = 4, .write = op % 12, .value = take(in, 4) };
+		vlapic_access(l, &a);
+		break;
+	}
+	case 2: { /* any access */
+		struct dev_access a = { .offset = take(in, 2), .size = (uint8_t)(1u << (op >> 4 & 3)), .write = op >> 7, .value = take(in, 8) };
+		vlapic_access(l, &a);
+		break;
+	}
+	case 3:
+		(void)!vlapic_wrmsr(l, 0x800 + (uint32_t)take(in, 1) % 0x40, take(in, op & 0x80 ? 8 : 4));
+		break;
+	case 4:
+		(void)!vlapic_rdmsr(l, 0x800 + (uint32_t)take(in, 1), &value);
+		break;
+	case 5:
+		(void)!vlapic_wrmsr(l, msrs[op >> 4 & 1], (op & 0x20 ? w->now : 0) + take(in, 4));
+		(void)!vlapic_rdmsr(l, msrs[op >> 4 & 1], &value);
+		break;
+	case 6: /* time passes */
+		w->now += take(in, op & 0x80 ? 5 : 2);
+		if (w->armed <= w->now || op & 0x40)
+			vlapic_tick(l);
+		break;
+	case 7:
+		vlapic_inject(l, (uint8_t)take(in, 1), op & 0x80);
+		break;
+	case 8: { /* the CPU takes what there is */
+		int vector = vlapic_pending(l);
+		if (vector >= 0)
+			vlapic_ack(l, (uint8_t)vector);
+		break;
+	}
+	case 9:
+		vlapic_set_lint(l, op >> 4 & 1, op & 0x80);
+		break;
+	case 10:
+		(void)vlapic_matches(l, (uint32_t)take(in, 4), op & 0x80);
+		break;
+	case 11:
+		if (op & 0x80)
+			vlapic_reset(l);
+		else
+			vlapic_eoi_done(l, (uint8_t)take(in, 1));
+		break;
+	}
+}
+
+static void check(struct world *w, int pending_before, unsigned kicks_before)
+{
+	struct vlapic *l = &w->l;
+	int pending = vlapic_pending(l), isr = vlapic_highest_isr(l);
+	if (pending >= 0 && pending != pending_before)
+		CHECK(w->kicks != kicks_before || pending < pending_before);
+	CHECK(!(page32(l, APIC_IRR) & 0xffff) && !(page32(l, APIC_ISR) & 0xffff));
+	CHECK(page32(l, APIC_VERSION) == 0x00050014);
+	CHECK(!(page32(l, APIC_ICR_LO) & 0x1000));
+	CHECK(!vlapic_x2apic(l) || vlapic_enabled(l));
+	if (!vlapic_software_enabled(l))
+		for (uint32_t lvt = APIC_LVT_TIMER; lvt <= APIC_LVT_ERROR; lvt += 0x10)
+			CHECK(page32(l, lvt) & 0x10000);
+	uint32_t tpr = page32(l, APIC_TPR), isr_class = isr < 0 ? 0 : (uint32_t)isr & 0xf0;
+	uint32_t ppr = (tpr & 0xf0) >= isr_class ? tpr : isr_class;
+	if (pending >= 0)
+		CHECK(((uint32_t)pending & 0xf0) > (ppr & 0xf0) && page32(l, APIC_PPR) == ppr);
+	if (l->deadline != DEV_NEVER && !(page32(l, APIC_LVT_TIMER) & 0x10000))
+		CHECK(w->armed <= l->deadline);
+	CHECK(vlapic_enabled(l) || (pending < 0 && isr < 0 && l->deadline == DEV_NEVER));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { data, size };
+	struct world w = { .now = 1000 };
+	struct dev_host host = { .ctx = &w, .hz = 1000000000, .now = world_now, .arm = world_arm };
+	void *page = aligned_alloc(4096, 4096);
+	CHECK(page);
+	uint8_t kind = (uint8_t)take(&in, 1);
+	vlapic_init(&w.l, page, kind & 0x80 ? 0x1234 : kind & 15, kind & 0x10, kind & 0x20, &host, &ops, &w);
+	while (in.n) {
+		int pending = vlapic_pending(&w.l);
+		unsigned kicks = w.kicks;
+		step(&w, &in);
+		check(&w, pending, kicks);
+	}
+	free(page);
+	return 0;
+}

@@ -1,0 +1,38 @@
+# Tiny guests, each one behaviour; the same file boots under GRUB on a bare machine. `make payloads`: $(BUILD)/payload/*.elf
+PAYLOADS       := hello cpu board mmio string memory spin echo bench crash
+PAYLOAD_COMMON := start.asm print.c boot.c trap.c irq.c
+# Sources of a payload beside <name>.c
+PAYLOAD_cpu    := cpu_faults.c cpu_state.c
+PAYLOAD_board  := board_apic.c
+PAYLOAD_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-clobbered -Wmissing-prototypes -ffreestanding -fno-pic -fno-pie -mno-red-zone \
+                  -mgeneral-regs-only -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
+                  -fno-tree-loop-distribute-patterns -ffile-prefix-map=$(CURDIR)=.
+
+.PHONY: payloads
+payloads: $(PAYLOADS:%=$(BUILD)/payload/%.elf) $(BUILD)/payload/hello64.elf
+
+$(BUILD)/payload/obj/%.c.o: tests/payload/%.c
+	@mkdir -p $(@D)
+	$(CC) $(PAYLOAD_CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/payload/obj/%.asm.o: tests/payload/%.asm
+	@mkdir -p $(@D)
+	$(NASM) -f elf64 -o $@ $<
+
+define payload_rule
+$(BUILD)/payload/obj/$(1).elf64: tests/payload/payload.ld $$(addprefix $(BUILD)/payload/obj/,$$(addsuffix .o,$(PAYLOAD_COMMON) $(1).c $(PAYLOAD_$(1))))
+	$$(LD) -m elf_x86_64 -nostdlib -static -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
+		-T $$< -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach p,$(PAYLOADS),$(eval $(call payload_rule,$(p))))
+
+# The code is 64-bit, the file ELF32, which every Multiboot loader takes.
+$(BUILD)/payload/%.elf: $(BUILD)/payload/obj/%.elf64
+	$(OBJCOPY) -g -O elf32-i386 $< $@
+
+# One in ELF64 as it is.
+$(BUILD)/payload/hello64.elf: $(BUILD)/payload/obj/hello.elf64
+	$(OBJCOPY) -g $< $@
+
+.SECONDARY: $(PAYLOADS:%=$(BUILD)/payload/obj/%.elf64)
+-include $(wildcard $(BUILD)/payload/obj/*.d)

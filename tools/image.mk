@@ -1,0 +1,33 @@
+# Images, and what a person runs: setup, bochs, demo, run, test.
+.PHONY: setup bochs demo run test layers compile_commands.json
+
+setup:
+	tools/setup.sh build run
+
+bochs:
+	tools/bochs/build.sh
+
+MKISO := tools/mkiso.sh boot/grub/head.cfg
+
+# The hypervisor with the sample configuration; without the kernels that it names, which only `make demo` fetches.
+$(BUILD)/trefoil.iso: $(BUILD)/boot/trefoil.elf tools/demo/trefoil.conf $(MKISO)
+	tools/mkiso.sh -m $@ trefoil $< tools/demo/trefoil.conf
+
+demo: $(BUILD)/boot/trefoil.elf
+	tools/setup.sh run
+	tools/demo.sh $(BUILD) $(BUILD)/demo.iso $(GUESTS)
+
+# The packages come first: without them not even the hypervisor can be built.
+run:
+	tools/setup.sh build run
+	$(MAKE) --no-print-directory $(BUILD)/boot/trefoil.elf
+	tools/run.sh $(BUILD) $(GUESTS)
+
+layers: all
+	/usr/bin/python3 tools/check-layers.py $(BUILD) $(PURE)
+
+test:
+	tools/test.sh $(BUILD)
+
+compile_commands.json:
+	/usr/bin/python3 tools/compile-commands.py '$(CC) $(CFLAGS)' $(C_SRC) >$@

@@ -1,0 +1,32 @@
+/* What this CPU's VMX can do (SDM 3D, "VMX Capability Reporting Facility"), and the plain-word refusal where it is too little. */
+#pragma once
+#include <tf/err.h>
+
+struct vmx_caps {
+	uint32_t revision;         /* VMCS revision identifier */
+	uint32_t vmcs_size;
+	bool true_ctls;            /* IA32_VMX_BASIC[55] */
+	bool io_insn_info;         /* IA32_VMX_BASIC[54]: instruction information for INS and OUTS exits */
+	uint64_t pin, proc, proc2, exit, entry; /* allowed-0 in the low, allowed-1 in the high half */
+	uint64_t ept_vpid;
+	uint64_t misc;
+	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
+	unsigned preemption_shift; /* the preemption timer counts at TSC >> this */
+	bool preemption_timer, vpid, tpr_shadow, apic_access, apic_registers, virtual_intr, x2apic, xsaves, rdtscp,
+		invpcid, ept_ad;
+};
+
+extern struct vmx_caps vmx_caps;
+
+struct vmx_refusal { const char *missing, *advice; };
+
+/*
+ * Fills vmx_caps for this CPU. TF_ENODEV: Trefoil cannot run here, and *why says in plain words what is missing and
+ * what to do about it. Sets and locks an IA32_FEATURE_CONTROL that the firmware left open.
+ */
+__must_check enum tf_err vmx_probe(struct vmx_refusal *why);
+
+/* Adjusts a wish by a capability: TF_ENODEV if a wanted bit may not be 1. SDM 3D, "Reserved Controls and Default Settings". */
+__must_check enum tf_err vmx_ctl_fit(uint32_t want, uint64_t cap, uint32_t *out);
+/* May this bit of a control be 1? */
+static inline bool vmx_may(uint64_t cap, uint32_t bit) { return (cap >> 32 & bit) != 0; }

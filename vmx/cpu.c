@@ -1,0 +1,92 @@
+#include "vmx/cpu.h"
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/percpu.h"
+#include "arch/x86_64/frames.h"
+#include "arch/x86_64/paging.h"
+#include "vmx/vcpu.h"
+#include <tf/assert.h>
+#include <tf/log.h>
+#include <tf/panic.h>
+
+static struct vmx_cpu boot_vmx; /* the boot CPU's; others come from frames */
+
+/* SDM 3C, "VMX Instruction Reference": CF = VMfailInvalid, ZF = VMfailValid */
+#define VMX_INSN_MEM(insn, operand, fail)                                                     \
+	__asm__ goto(insn " %0\n\tjbe %l[" #fail "]" : : "m"(operand) : "cc", "memory" : fail)
+
+void vmcs_read_failed(uint32_t field, const char *caller)
+{
+	panic("vmx: VMREAD of field %04xh failed in %s", field, caller);
+}
+
+void vmcs_write_failed(uint32_t field, uint64_t value, const char *caller)
+{
+	panic("vmx: VMWRITE of %lxh to field %04xh failed in %s", value, field, caller);
+}
+
+void vmx_vmclear(hpa_t vmcs)
+{
+	VMX_INSN_MEM("vmclear", vmcs.v, failed);
+	return;
+failed:
+	panic("vmx: VMCLEAR of %lxh failed", vmcs.v);
+}
+
+void vmx_vmptrld(hpa_t vmcs)
+{
+	VMX_INSN_MEM("vmptrld", vmcs.v, failed);
+	return;
+failed:
+	panic("vmx: VMPTRLD of %lxh failed", vmcs.v);
+}
+
+enum tf_err vmx_cpu_enable(void)
+{
+	struct cpu *c = this_cpu();
+	struct vmx_cpu *vc = &boot_vmx;
+
+	ASSERT(c->id == 0);
+	write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
+	write_cr4((read_cr4() | CR4_VMXE | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
+	enum tf_err e = frame_alloc_zero(&vc->vmxon);
+	if (e)
+		return e;
+	*(uint32_t *)phys_to_virt(vc->vmxon) = vmx_caps.revision;
+	VMX_INSN_MEM("vmxon", vc->vmxon.v, failed);
+	c->vmx = vc;
+	/* The firmware, or whoever ran before, may have left translations under our tags. */
+	if (vmx_caps.ept_vpid & EPTCAP_INVEPT_ALL)
+		vmx_flush_ept(0);
+	if (vmx_caps.vpid && (vmx_caps.ept_vpid & EPTCAP_INVVPID_ALL))
+		vmx_flush_vpid(0);
+	return TF_OK;
+failed:
+	log_error("vmx", "event=vmxon-failed cpu=%u region=%lxh", c->id, vc->vmxon.v);
+	frame_free(vc->vmxon, 0);
+	return TF_EIO;
+}
+
+enum { INV_SINGLE = 1, INV_ALL = 2 };
+
+/* Single-context where the CPU has it, else all contexts. */
+void vmx_flush_ept(uint64_t eptp)
+{
+	struct { uint64_t eptp, zero; } d = { eptp, 0 };
+	uint64_t type = eptp && (vmx_caps.ept_vpid & EPTCAP_INVEPT_SINGLE) ? INV_SINGLE : INV_ALL;
+
+	__asm__ goto("invept %0, %1\n\tjbe %l[failed]" : : "m"(d), "r"(type) : "cc", "memory" : failed);
+	return;
+failed:
+	panic("vmx: INVEPT type %lu of %lxh failed", type, eptp);
+}
+
+void vmx_flush_vpid(uint16_t vpid)
+{
+	struct { uint64_t vpid, linear; } d = { vpid, 0 };
+	uint64_t type = vpid && (vmx_caps.ept_vpid & EPTCAP_INVVPID_SINGLE) ? INV_SINGLE : INV_ALL;
+
+	__asm__ goto("invvpid %0, %1\n\tjbe %l[failed]" : : "m"(d), "r"(type) : "cc", "memory" : failed);
+	return;
+failed:
+	panic("vmx: INVVPID type %lu of %u failed", type, vpid);
+}

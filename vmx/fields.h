@@ -1,0 +1,235 @@
+/*
+ * VMCS field encodings (SDM 3D, "Field Encoding in VMCS"). A field's width is its type, so that a 32-bit value cannot
+ * be written to a 64-bit field by mistake.
+ */
+#pragma once
+#include <tf/types.h>
+
+struct vmcs_f16 { uint32_t enc; };
+struct vmcs_f32 { uint32_t enc; };
+struct vmcs_f64 { uint32_t enc; };
+struct vmcs_fnat { uint32_t enc; };
+
+#define VMCS_WIDTH_OK(e, w) (0 * sizeof(struct { _Static_assert(((e) >> 13 & 3) == (w), "field width"); char c; }))
+#define VMCS_F16(e)  ((struct vmcs_f16){ (e) + VMCS_WIDTH_OK(e, 0) })
+#define VMCS_F64(e)  ((struct vmcs_f64){ (e) + VMCS_WIDTH_OK(e, 1) })
+#define VMCS_F32(e)  ((struct vmcs_f32){ (e) + VMCS_WIDTH_OK(e, 2) })
+#define VMCS_FNAT(e) ((struct vmcs_fnat){ (e) + VMCS_WIDTH_OK(e, 3) })
+
+#define VMCS_VPID                        VMCS_F16(0x0000)
+#define VMCS_GUEST_ES_SEL                VMCS_F16(0x0800)
+#define VMCS_GUEST_CS_SEL                VMCS_F16(0x0802)
+#define VMCS_GUEST_LDTR_SEL              VMCS_F16(0x080c)
+#define VMCS_GUEST_TR_SEL                VMCS_F16(0x080e)
+#define VMCS_GUEST_INTR_STATUS           VMCS_F16(0x0810)
+#define VMCS_HOST_ES_SEL                 VMCS_F16(0x0c00)
+#define VMCS_HOST_CS_SEL                 VMCS_F16(0x0c02)
+#define VMCS_HOST_SS_SEL                 VMCS_F16(0x0c04)
+#define VMCS_HOST_DS_SEL                 VMCS_F16(0x0c06)
+#define VMCS_HOST_FS_SEL                 VMCS_F16(0x0c08)
+#define VMCS_HOST_GS_SEL                 VMCS_F16(0x0c0a)
+#define VMCS_HOST_TR_SEL                 VMCS_F16(0x0c0c)
+
+#define VMCS_IO_BITMAP_A                 VMCS_F64(0x2000)
+#define VMCS_IO_BITMAP_B                 VMCS_F64(0x2002)
+#define VMCS_MSR_BITMAP                  VMCS_F64(0x2004)
+#define VMCS_TSC_OFFSET                  VMCS_F64(0x2010)
+#define VMCS_VIRTUAL_APIC                VMCS_F64(0x2012)
+#define VMCS_APIC_ACCESS                 VMCS_F64(0x2014)
+#define VMCS_EPT_POINTER                 VMCS_F64(0x201a)
+#define VMCS_EOI_EXIT0                   VMCS_F64(0x201c)
+#define VMCS_EOI_EXIT1                   VMCS_F64(0x201e)
+#define VMCS_EOI_EXIT2                   VMCS_F64(0x2020)
+#define VMCS_EOI_EXIT3                   VMCS_F64(0x2022)
+#define VMCS_XSS_EXIT_BITMAP             VMCS_F64(0x202c)
+#define VMCS_GUEST_PHYS                  VMCS_F64(0x2400)
+#define VMCS_LINK_POINTER                VMCS_F64(0x2800)
+#define VMCS_GUEST_DEBUGCTL              VMCS_F64(0x2802)
+#define VMCS_GUEST_PAT                   VMCS_F64(0x2804)
+#define VMCS_GUEST_EFER                  VMCS_F64(0x2806)
+#define VMCS_GUEST_PDPTE0                VMCS_F64(0x280a)
+#define VMCS_GUEST_PDPTE1                VMCS_F64(0x280c)
+#define VMCS_GUEST_PDPTE2                VMCS_F64(0x280e)
+#define VMCS_GUEST_PDPTE3                VMCS_F64(0x2810)
+#define VMCS_HOST_PAT                    VMCS_F64(0x2c00)
+#define VMCS_HOST_EFER                   VMCS_F64(0x2c02)
+
+#define VMCS_PIN_CTL                     VMCS_F32(0x4000)
+#define VMCS_PROC_CTL                    VMCS_F32(0x4002)
+#define VMCS_EXCEPTION_BITMAP            VMCS_F32(0x4004)
+#define VMCS_PF_ERROR_MASK               VMCS_F32(0x4006)
+#define VMCS_PF_ERROR_MATCH              VMCS_F32(0x4008)
+#define VMCS_CR3_TARGET_COUNT            VMCS_F32(0x400a)
+#define VMCS_EXIT_CTL                    VMCS_F32(0x400c)
+#define VMCS_EXIT_MSR_STORE_COUNT        VMCS_F32(0x400e)
+#define VMCS_EXIT_MSR_LOAD_COUNT         VMCS_F32(0x4010)
+#define VMCS_ENTRY_CTL                   VMCS_F32(0x4012)
+#define VMCS_ENTRY_MSR_LOAD_COUNT        VMCS_F32(0x4014)
+#define VMCS_ENTRY_INTR_INFO             VMCS_F32(0x4016)
+#define VMCS_ENTRY_ERROR_CODE            VMCS_F32(0x4018)
+#define VMCS_ENTRY_INSN_LEN              VMCS_F32(0x401a)
+#define VMCS_TPR_THRESHOLD               VMCS_F32(0x401c)
+#define VMCS_PROC2_CTL                   VMCS_F32(0x401e)
+#define VMCS_INSTRUCTION_ERROR           VMCS_F32(0x4400)
+#define VMCS_EXIT_REASON                 VMCS_F32(0x4402)
+#define VMCS_EXIT_INTR_INFO              VMCS_F32(0x4404)
+#define VMCS_EXIT_INTR_ERROR             VMCS_F32(0x4406)
+#define VMCS_IDT_VECTORING_INFO          VMCS_F32(0x4408)
+#define VMCS_IDT_VECTORING_ERROR         VMCS_F32(0x440a)
+#define VMCS_EXIT_INSN_LEN               VMCS_F32(0x440c)
+#define VMCS_EXIT_INSN_INFO              VMCS_F32(0x440e)
+#define VMCS_GUEST_ES_LIMIT              VMCS_F32(0x4800)
+#define VMCS_GUEST_LDTR_LIMIT            VMCS_F32(0x480c)
+#define VMCS_GUEST_TR_LIMIT              VMCS_F32(0x480e)
+#define VMCS_GUEST_GDTR_LIMIT            VMCS_F32(0x4810)
+#define VMCS_GUEST_IDTR_LIMIT            VMCS_F32(0x4812)
+#define VMCS_GUEST_ES_AR                 VMCS_F32(0x4814)
+#define VMCS_GUEST_CS_AR                 VMCS_F32(0x4816)
+#define VMCS_GUEST_SS_AR                 VMCS_F32(0x4818)
+#define VMCS_GUEST_LDTR_AR               VMCS_F32(0x4820)
+#define VMCS_GUEST_TR_AR                 VMCS_F32(0x4822)
+#define VMCS_GUEST_INTERRUPTIBILITY      VMCS_F32(0x4824)
+#define VMCS_GUEST_ACTIVITY              VMCS_F32(0x4826)
+#define VMCS_GUEST_SYSENTER_CS           VMCS_F32(0x482a)
+#define VMCS_PREEMPTION_TIMER            VMCS_F32(0x482e)
+#define VMCS_HOST_SYSENTER_CS            VMCS_F32(0x4c00)
+
+#define VMCS_CR0_MASK                    VMCS_FNAT(0x6000)
+#define VMCS_CR4_MASK                    VMCS_FNAT(0x6002)
+#define VMCS_CR0_SHADOW                  VMCS_FNAT(0x6004)
+#define VMCS_CR4_SHADOW                  VMCS_FNAT(0x6006)
+#define VMCS_EXIT_QUALIFICATION          VMCS_FNAT(0x6400)
+#define VMCS_IO_RCX                      VMCS_FNAT(0x6402)
+#define VMCS_GUEST_LINEAR                VMCS_FNAT(0x640a)
+#define VMCS_GUEST_CR0                   VMCS_FNAT(0x6800)
+#define VMCS_GUEST_CR3                   VMCS_FNAT(0x6802)
+#define VMCS_GUEST_CR4                   VMCS_FNAT(0x6804)
+#define VMCS_GUEST_ES_BASE               VMCS_FNAT(0x6806)
+#define VMCS_GUEST_CS_BASE               VMCS_FNAT(0x6808)
+#define VMCS_GUEST_LDTR_BASE             VMCS_FNAT(0x6812)
+#define VMCS_GUEST_TR_BASE               VMCS_FNAT(0x6814)
+#define VMCS_GUEST_GDTR_BASE             VMCS_FNAT(0x6816)
+#define VMCS_GUEST_IDTR_BASE             VMCS_FNAT(0x6818)
+#define VMCS_GUEST_DR7                   VMCS_FNAT(0x681a)
+#define VMCS_GUEST_RSP                   VMCS_FNAT(0x681c)
+#define VMCS_GUEST_RIP                   VMCS_FNAT(0x681e)
+#define VMCS_GUEST_RFLAGS                VMCS_FNAT(0x6820)
+#define VMCS_GUEST_PENDING_DEBUG         VMCS_FNAT(0x6822)
+#define VMCS_GUEST_SYSENTER_ESP          VMCS_FNAT(0x6824)
+#define VMCS_GUEST_SYSENTER_EIP          VMCS_FNAT(0x6826)
+#define VMCS_HOST_CR0                    VMCS_FNAT(0x6c00)
+#define VMCS_HOST_CR3                    VMCS_FNAT(0x6c02)
+#define VMCS_HOST_CR4                    VMCS_FNAT(0x6c04)
+#define VMCS_HOST_FS_BASE                VMCS_FNAT(0x6c06)
+#define VMCS_HOST_GS_BASE                VMCS_FNAT(0x6c08)
+#define VMCS_HOST_TR_BASE                VMCS_FNAT(0x6c0a)
+#define VMCS_HOST_GDTR_BASE              VMCS_FNAT(0x6c0c)
+#define VMCS_HOST_IDTR_BASE              VMCS_FNAT(0x6c0e)
+#define VMCS_HOST_SYSENTER_ESP           VMCS_FNAT(0x6c10)
+#define VMCS_HOST_SYSENTER_EIP           VMCS_FNAT(0x6c12)
+#define VMCS_HOST_RSP                    VMCS_FNAT(0x6c14)
+#define VMCS_HOST_RIP                    VMCS_FNAT(0x6c16)
+
+/* The four fields of segment register `s` (0 ES, 1 CS, 2 SS, 3 DS, 4 FS, 5 GS, 6 LDTR, 7 TR) lie two apart. */
+#define VMCS_GUEST_SEL(s)   ((struct vmcs_f16){ 0x0800 + 2 * (s) })
+#define VMCS_GUEST_LIMIT(s) ((struct vmcs_f32){ 0x4800 + 2 * (s) })
+#define VMCS_GUEST_AR(s)    ((struct vmcs_f32){ 0x4814 + 2 * (s) })
+#define VMCS_GUEST_BASE(s)  ((struct vmcs_fnat){ 0x6806 + 2 * (s) })
+
+/* SDM 3C, "Pin-Based VM-Execution Controls" */
+#define PIN_EXTINT_EXIT      BIT(0)
+#define PIN_NMI_EXIT         BIT(3)
+#define PIN_VIRTUAL_NMI      BIT(5)
+#define PIN_PREEMPTION_TIMER BIT(6)
+/* "Processor-Based VM-Execution Controls" */
+#define PROC_IRQ_WINDOW      BIT(2)
+#define PROC_TSC_OFFSET      BIT(3)
+#define PROC_HLT_EXIT        BIT(7)
+#define PROC_INVLPG_EXIT     BIT(9)
+#define PROC_MWAIT_EXIT      BIT(10)
+#define PROC_RDPMC_EXIT      BIT(11)
+#define PROC_RDTSC_EXIT      BIT(12)
+#define PROC_CR3_LOAD_EXIT   BIT(15)
+#define PROC_CR3_STORE_EXIT  BIT(16)
+#define PROC_CR8_LOAD_EXIT   BIT(19)
+#define PROC_CR8_STORE_EXIT  BIT(20)
+#define PROC_TPR_SHADOW      BIT(21)
+#define PROC_NMI_WINDOW      BIT(22)
+#define PROC_MOV_DR_EXIT     BIT(23)
+#define PROC_IO_BITMAPS      BIT(25)
+#define PROC_MSR_BITMAPS     BIT(28)
+#define PROC_MONITOR_EXIT    BIT(29)
+#define PROC_PAUSE_EXIT      BIT(30)
+#define PROC_SECONDARY       BIT(31)
+#define PROC2_APIC_ACCESS    BIT(0)
+#define PROC2_EPT            BIT(1)
+#define PROC2_DT_EXIT        BIT(2)
+#define PROC2_RDTSCP         BIT(3)
+#define PROC2_X2APIC         BIT(4)
+#define PROC2_VPID           BIT(5)
+#define PROC2_WBINVD_EXIT    BIT(6)
+#define PROC2_UNRESTRICTED   BIT(7)
+#define PROC2_APIC_REGISTERS BIT(8)
+#define PROC2_VIRTUAL_INTR   BIT(9)
+#define PROC2_INVPCID        BIT(12)
+#define PROC2_XSAVES         BIT(20)
+/* "Primary VM-Exit Controls" */
+#define EXIT_SAVE_DEBUG      BIT(2)
+#define EXIT_HOST_64         BIT(9)
+#define EXIT_ACK_INTR        BIT(15)
+#define EXIT_SAVE_PAT        BIT(18)
+#define EXIT_LOAD_PAT        BIT(19)
+#define EXIT_SAVE_EFER       BIT(20)
+#define EXIT_LOAD_EFER       BIT(21)
+/* "VM-Entry Controls" */
+#define ENTRY_LOAD_DEBUG     BIT(2)
+#define ENTRY_IA32E          BIT(9)
+#define ENTRY_LOAD_PAT       BIT(14)
+#define ENTRY_LOAD_EFER      BIT(15)
+
+/* IA32_VMX_EPT_VPID_CAP: SDM 3D, "VPID and EPT Capabilities" */
+#define EPTCAP_WALK4         BIT(6)
+#define EPTCAP_WB            BIT(14)
+#define EPTCAP_2M            BIT(16)
+#define EPTCAP_1G            BIT(17)
+#define EPTCAP_INVEPT        BIT(20)
+#define EPTCAP_AD            BIT(21)
+#define EPTCAP_INVEPT_SINGLE BIT(25)
+#define EPTCAP_INVEPT_ALL    BIT(26)
+#define EPTCAP_INVVPID       BIT(32)
+#define EPTCAP_INVVPID_SINGLE BIT(41)
+#define EPTCAP_INVVPID_ALL   BIT(42)
+
+/* "Format of the VM-Entry Interruption-Information Field"; exit and IDT-vectoring information have the same layout */
+#define INTR_VECTOR      0xffu
+#define INTR_TYPE_MASK   0x700u
+#define INTR_TYPE_EXT    0x000u
+#define INTR_TYPE_NMI    0x200u
+#define INTR_TYPE_HW     0x300u
+#define INTR_TYPE_SW     0x400u
+#define INTR_TYPE_PRIVSW 0x500u
+#define INTR_TYPE_SWEXC  0x600u
+#define INTR_ERROR_CODE  0x800u
+#define INTR_NMI_UNBLOCK 0x1000u
+#define INTR_VALID       0x80000000u
+
+/* "Guest Non-Register State" */
+#define BLOCK_STI    BIT(0)
+#define BLOCK_MOV_SS BIT(1)
+#define BLOCK_SMI    BIT(2)
+#define BLOCK_NMI    BIT(3)
+#define ACTIVITY_ACTIVE   0
+#define ACTIVITY_HLT      1
+#define ACTIVITY_SHUTDOWN 2
+#define ACTIVITY_WAIT_SIPI 3
+#define PENDING_DEBUG_BS  BIT(14)
+
+/* Segment access rights: "Guest Register State" */
+#define AR_TYPE(x)  ((x) & 0xf)
+#define AR_S        BIT(4)
+#define AR_DPL(x)   ((x) >> 5 & 3)
+#define AR_P        BIT(7)
+#define AR_L        BIT(13)
+#define AR_DB       BIT(14)
+#define AR_G        BIT(15)
+#define AR_UNUSABLE BIT(16)

@@ -9,7 +9,6 @@
 #define EBDA_BASE  0x9fc00ull
 #define BIOS_BASE  0xe0000ull
 #define HIGH_BASE  MiB(1)
-#define FIRST_LEN  MiB(2)         /* the first block, in which the hole of a PC lies */
 #define HOLE_BASE  GiB(3)
 #define HOLE_END   GiB(4)
 
@@ -29,40 +28,38 @@ static enum tf_err add_slot(struct guest_mem *m, uint64_t gpa, unsigned order)
 	return TF_OK;
 }
 
+/* Maps a block. The one at 0 holds the PC's hole: only what is RAM is mapped of it. */
+static enum tf_err map_slot(const struct mem_slot *s, struct ept *ept)
+{
+	if (s->gpa)
+		return ept_map(ept, GPA(s->gpa), s->hpa, s->len, EPT_RWX, MT_WB);
+	enum tf_err e = ept_map(ept, GPA(0), s->hpa, LOW_END, EPT_RWX, MT_WB);
+	if (e)
+		return e;
+	return ept_map(ept, GPA(BIOS_BASE), HPA(s->hpa.v + BIOS_BASE), s->len - BIOS_BASE, EPT_RWX, MT_WB);
+}
+
 /* The largest blocks that the allocator still has, the alignment of gpa permits and `end` leaves room for. */
 static enum tf_err fill(struct guest_mem *m, struct ept *ept, uint64_t gpa, uint64_t end)
 {
-	unsigned max = BUDDY_MAX_ORDER;
+	unsigned max = BUDDY_MAX_ORDER, min = gpa ? 0 : bit_highest(HIGH_BASE) - PAGE_SHIFT;
 
 	while (gpa < end) {
-		unsigned order = MIN(max, MIN(bit_lowest(gpa), bit_highest(end - gpa)) - PAGE_SHIFT);
-		enum tf_err e = add_slot(m, gpa, order);
+		unsigned order = MIN(max, bit_highest(end - gpa) - PAGE_SHIFT);
 
-		if (e == TF_ENOMEM && order > 0 && m->nslots < MEM_MAX_SLOTS) {
+		if (gpa)
+			order = MIN(order, bit_lowest(gpa) - PAGE_SHIFT);
+		enum tf_err e = add_slot(m, gpa, order);
+		if (e == TF_ENOMEM && order > min && m->nslots < MEM_MAX_SLOTS) {
 			max = order - 1;
 			continue;
 		}
-		if (e)
+		if (e || (e = map_slot(&m->slots[m->nslots - 1], ept)))
 			return e;
-		struct mem_slot *s = &m->slots[m->nslots - 1];
-		if ((e = ept_map(ept, GPA(gpa), s->hpa, s->len, EPT_RWX, MT_WB)))
-			return e;
-		gpa += s->len;
+		gpa += m->slots[m->nslots - 1].len;
+		min = 0;
 	}
 	return TF_OK;
-}
-
-/* The first block holds the PC's hole: only what is RAM is mapped of it. */
-static enum tf_err fill_first(struct guest_mem *m, struct ept *ept)
-{
-	enum tf_err e = add_slot(m, 0, bit_highest(FIRST_LEN) - PAGE_SHIFT);
-
-	if (e)
-		return e;
-	hpa_t hpa = m->slots[0].hpa;
-	if ((e = ept_map(ept, GPA(0), hpa, LOW_END, EPT_RWX, MT_WB)))
-		return e;
-	return ept_map(ept, GPA(BIOS_BASE), HPA(hpa.v + BIOS_BASE), FIRST_LEN - BIOS_BASE, EPT_RWX, MT_WB);
 }
 
 static void add_e820(struct guest_mem *m, uint64_t base, uint64_t end, enum mem_type type)
@@ -78,8 +75,7 @@ enum tf_err mem_create(struct guest_mem *m, struct ept *ept, uint64_t bytes)
 
 	memset(m, 0, sizeof(*m));
 	m->bytes = bytes;
-	if ((e = fill_first(m, ept)) || (e = fill(m, ept, FIRST_LEN, low_end)) ||
-	    (e = fill(m, ept, HOLE_END, HOLE_END + high))) {
+	if ((e = fill(m, ept, 0, low_end)) || (e = fill(m, ept, HOLE_END, HOLE_END + high))) {
 		mem_destroy(m);
 		return e;
 	}

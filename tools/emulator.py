@@ -121,17 +121,21 @@ class SerialLine:
             self._changed.wait_for(lambda: condition() or self.closed, timeout)
             return condition()
 
-    def expect(self, pattern: bytes, timeout: float) -> re.Match:
-        """Waits for a match behind the last one. A regular expression over bytes; "." stops at line ends."""
-        compiled = re.compile(pattern)
-        # Over a copy: a match object must not change when the buffer grows.
-        match = self.wait(lambda: compiled.search(bytes(self.data), self._seen), timeout)
-        if not match:
-            why = "the serial line ended" if self.closed else f"not within {timeout:.0f} s"
-            tail = bytes(self.data[-2000:]).decode(errors="replace")
-            raise ExpectError(f"expected {pattern!r}: {why}\n--- end of the serial line:\n{tail}")
-        self._seen = match.end()
-        return match
+    def expect(self, pattern: bytes, timeout: float, never: bytes = b"(?!)") -> re.Match:
+        """Waits for a match behind the last one, and gives up when `never` matches there."""
+        wanted, bad = re.compile(pattern), re.compile(never)
+
+        def look() -> re.Match | None:
+            data = bytes(self.data)  # a match object must not change when the buffer grows
+            return wanted.search(data, self._seen) or bad.search(data, self._seen)
+
+        match = self.wait(look, timeout)
+        if match and match.re is wanted:
+            self._seen = match.end()
+            return match
+        why = f"but there is {match[0]!r}" if match else "the line ended" if self.closed else f"not within {timeout:.0f} s"
+        tail = bytes(self.data[-2000:]).decode(errors="replace")
+        raise ExpectError(f"expected {pattern!r}: {why}\n--- end of the serial line:\n{tail}")
 
     def close(self) -> None:
         for end in (self._socket, self._listener):
@@ -174,11 +178,12 @@ class Emulator:
         """Everything the serial line has said so far."""
         return bytes(self.serial.data).decode(errors="replace")
 
-    def expect(self, pattern: str | bytes, timeout: float = 30) -> re.Match:
-        """Waits until the serial line says `pattern`, after what was matched before; seconds of the fast emulator."""
+    def expect(self, pattern: str | bytes, timeout: float = 30, never: str = "panic: machine stopped") -> re.Match:
+        """Waits until the serial line says `pattern`, after what was matched before; seconds of the fast emulator.
+        Regular expressions. Does not wait on when it says `never` instead."""
         pattern = pattern.encode() if isinstance(pattern, str) else pattern
         try:
-            return self.serial.expect(pattern, timeout * self.slowness)
+            return self.serial.expect(pattern, timeout * self.slowness, never.encode())
         except ExpectError as error:
             if self.running:
                 raise

@@ -257,19 +257,19 @@ static void uart(void)
 	outb(COM1 + 4, 0x10);
 	uart_note(&r, inb(COM1 + 6) & 0x0f);
 	uart_note(&r, inb(COM1 + 6) & 0x0f);
-	/* All sources at once: received data before THRE before modem status. */
+	/* Received data comes before modem status. */
 	outb(COM1, 0x11);
 	while (!(inb(COM1 + 5) & 1))
 		;
 	while (!(inb(COM1 + 5) & 0x40))
 		;
 	outb(COM1 + 4, 0x11);
-	outb(COM1 + 1, 0x0b);
+	outb(COM1 + 1, 0x09);
 	uart_note(&r, inb(COM1 + 2));
 	inb(COM1);
 	uart_note(&r, inb(COM1 + 2));
-	uart_note(&r, inb(COM1 + 2));
 	inb(COM1 + 6);
+	uart_note(&r, inb(COM1 + 2));
 	print_init();
 	for (unsigned i = 0; i < r.n; i++)
 		print("uart %s: %02x\n", names[i], r.v[i]);

@@ -11,6 +11,7 @@
 #define MSR_TSC_DEADLINE 0x6e0
 #define MSR_X2APIC     0x800
 #define RTE_MASKED     0x10000
+#define RTE_DEFINED    0x1afff /* without the two read-only bits */
 
 static volatile unsigned fired, order;
 static volatile uint32_t seen_isr, seen_ppr, eoi_isr;
@@ -74,7 +75,8 @@ static void registers(void)
 		{ "timer", LAPIC_LVT_TIMER, 0x20051 | LVT_MASKED },
 	};
 
-	print("lapic version: %x, id %x\n", lapic_read(LAPIC_VER) & 0xff, lapic_read(LAPIC_ID) >> 24);
+	print("# lapic version: %x, ioapic version: %x\n", lapic_read(LAPIC_VER), ioapic_read(1));
+	print("lapic id %x\n", lapic_read(LAPIC_ID) >> 24);
 	for (unsigned i = 0; i < ARRAY_SIZE(rw); i++) {
 		uint32_t old = lapic_read(rw[i].reg);
 
@@ -82,9 +84,8 @@ static void registers(void)
 		print("lapic %s: %x\n", rw[i].name, lapic_read(rw[i].reg));
 		lapic_write(rw[i].reg, old);
 	}
-	print("ioapic version: %x\n", ioapic_read(1) & 0xff);
 	ioapic_write(0x12, 0xffffffff);
-	print("ioapic rte: %x\n", ioapic_read(0x12) & ~0x5000u);
+	print("ioapic rte: %x\n", ioapic_read(0x12) & RTE_DEFINED);
 	ioapic_write(0x13, 0xff000000);
 	print("ioapic rte high: %x\n", ioapic_read(0x13));
 	ioapic_write(0x12, RTE_MASKED);
@@ -153,7 +154,7 @@ static void timer(void)
 		wrmsr(MSR_TSC_DEADLINE, rdtsc() + 100000);
 		while (!fired)
 			hlt_wait();
-		print(", fires %u, msr %lx", fired, rdmsr(MSR_TSC_DEADLINE));
+		print(", fires %u", fired);
 		fired = 0;
 		wrmsr(MSR_TSC_DEADLINE, 1); /* in the past: at once */
 		open_window();
@@ -219,7 +220,7 @@ static void priorities(void)
 	lapic_write(0x280, 0);
 	lapic_write(LAPIC_ICR, 0x40000 | 5);
 	lapic_write(0x280, 0);
-	print("esr: %x\n", lapic_read(0x280));
+	print("# esr: %x\n", lapic_read(0x280));
 	lapic_write(0x280, 0);
 }
 

@@ -59,7 +59,7 @@ void user_enter(void (*fn)(void));
 #define USER_DONE 0x80 /* the "fault" with which a user function comes back normally */
 
 /* Runs the statements; the vector of the exception that they ended in, or NO_FAULT. Details are in `fault`. */
-#define TRY(...) ({ fault.vector = NO_FAULT; fault.error = 0; if (!trap_catch()) { __VA_ARGS__; } trap_release(); fault.vector; })
+#define TRY(...) ({ fault = (struct fault){ .vector = NO_FAULT }; if (!trap_catch()) { __VA_ARGS__; } trap_release(); fault.vector; })
 #define USER(fn) TRY(user_enter(fn))
 /* "name: ok" or "name: fault=13 error=0"; the statement is what is tried. */
 #define REPORT(name, ...) report(name, TRY(__VA_ARGS__))

@@ -41,7 +41,8 @@ class Shell:
         self._serial = 0
 
     def wait(self, timeout: float = CLOUD_BOOT) -> None:
-        self.machine.expect(rf"{self.name}:\S*# ", timeout)
+        gone = rf"vm={self.name} event=(refused|stopped) [^\n]*|panic: machine stopped|refused: [^\n]*"
+        self.machine.expect(rf"{self.name}:\S*# ", timeout, never=gone)
 
     def run(self, command: str, timeout: float = 30) -> str:
         """Types a command and returns what it printed."""
@@ -79,8 +80,7 @@ def guest_lines(text: str) -> list[str]:
 
 
 def payload_lines(machine: Emulator, timeout: float = 60) -> list[str]:
-    """What a test kernel printed, from its first line to "payload: done"."""
-    machine.expect(r"payload: done", timeout)
-    lines = guest_lines(machine.log)
-    first = next(i for i, line in enumerate(lines) if line.startswith("payload: "))
-    return lines[first:lines.index("payload: done") + 1]
+    """What a test kernel printed, from its first line to its last. Lines that start with # say what boards may differ in."""
+    machine.expect(r"payload: done", timeout, never=r"event=(refused|stopped) [^\n]*|panic: machine stopped|refused: [^\n]*")
+    lines = [line for line in guest_lines(machine.log) if not line.startswith("#")]
+    return lines[lines.index("payload: start"):lines.index("payload: done") + 1]

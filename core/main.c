@@ -25,12 +25,13 @@
 #define COM1_PORT   0x3f8
 #define COM1_IRQ    4
 #define CONFIG_NAME "trefoil.conf"
+#define CONFIG_ORDER 7 /* 512 KiB */
+_Static_assert(sizeof(struct config) <= PAGE_SIZE << CONFIG_ORDER, "CONFIG_ORDER");
 #define MEMORY_MIN  MiB(24)
 #define BIOS_AREA   0xe0000
 #define BIOS_LEN    0x20000
 
 static struct acpi_info acpi;
-static struct config config;
 
 static __noreturn void halt(void)
 {
@@ -122,19 +123,25 @@ static void config_error(void *ctx, unsigned line, const char *vm, const char *k
 		  vm[0] ? vm : "-", key[0] ? key : "-", expected);
 }
 
-static void read_config(const struct boot_info *bi)
+/* Into frames that the caller frees: it is large, and needed only until the VMs exist. */
+static struct config *read_config(const struct boot_info *bi, unsigned order, hpa_t *frames)
 {
 	const struct config_report report = { NULL, config_error };
 	size_t n = strlen(CONFIG_NAME);
+	struct config *config;
+
+	if (frame_alloc(order, frames))
+		refuse("memory", "there is no room for the configuration");
+	config = phys_to_virt(*frames);
 
 	for (uint32_t i = 0; i < bi->nmodules; i++) {
 		const struct boot_module *m = &bi->modules[i];
 
 		if (strncmp(m->name, CONFIG_NAME, n) || (m->name[n] && m->name[n] != ' '))
 			continue;
-		if (config_parse(phys_to_virt(m->start), m->size, &config, &report))
+		if (config_parse(phys_to_virt(m->start), m->size, config, &report))
 			refuse("a usable VM in " CONFIG_NAME, "see the lines above and docs/trefoil.conf.md");
-		return;
+		return config;
 	}
 	refuse("the boot module " CONFIG_NAME, "add `module2 /boot/trefoil.conf trefoil.conf` to the GRUB menu entry");
 }
@@ -161,6 +168,7 @@ static void init_vmx(void)
 void core_main(const struct boot_info *bi)
 {
 	struct vmx_refusal why;
+	hpa_t config_frames;
 
 	log_info("core", "event=boot loader=%s", bi->loader);
 	if (vmx_probe(&why)) /* before anything else: a machine that cannot is told at once */
@@ -173,14 +181,15 @@ void core_main(const struct boot_info *bi)
 	read_acpi(bi);
 	tsc_init(&(struct tsc_refs){ acpi.hpet_base, acpi.pm_timer_port, acpi.pm_timer_32bit });
 	init_interrupts();
-	read_config(bi);
-	log_set_level(config.debug ? LOG_DEBUG : LOG_INFO);
-	terminal_init(&config, COM1_PORT);
+	struct config *config = read_config(bi, CONFIG_ORDER, &config_frames);
+	log_set_level(config->debug ? LOG_DEBUG : LOG_INFO);
+	terminal_init(config, COM1_PORT);
 	init_console_interrupt();
 	init_vmx();
 	fpu_init();
-	sched_init_cpu(config.slice_us);
-	vmm_create_all(&config, bi);
+	sched_init_cpu(config->slice_us);
+	vmm_create_all(config, bi);
+	frame_free(config_frames, CONFIG_ORDER);
 	if (vmm_count() == 0)
 		refuse("a VM that can be created", "see the lines above");
 	sched_run(vmm_work);

@@ -20,7 +20,7 @@ static bool interrupts;                      /* the UART interrupts: nobody need
 static bool transmitting;                    /* its transmit interrupt is on and will pump again */
 static uint8_t out_storage[OUT_SIZE];
 static struct vconsole consoles[CONFIG_MAX_VMS];
-static const struct config *config;
+static char focus[VM_NAME_MAX];              /* whose console is shown first; empty: the first VM's */
 
 /* The multiplexer calls back into guests and they write again: one level of nesting, on the same CPU. */
 static bool enter(void)
@@ -190,7 +190,7 @@ void terminal_init(const struct config *cfg, uint16_t port)
 	const struct console_cmds cmds = { .list = cmd_list, .stats = cmd_stats, .restart = cmd_restart, .stop = cmd_stop,
 					   .start = cmd_start, .power_off = cmd_power_off };
 
-	config = cfg;
+	tf_strcpy(focus, cfg->focus, sizeof(focus));
 	uart_init(&uart, port);
 	console_init(&mux, &p, &cmds, out_storage, sizeof(out_storage));
 	console_show_all(&mux, cfg->show_all);
@@ -236,7 +236,7 @@ void terminal_add(struct vm *vm)
 	entered = enter();
 	console_add(&mux, &consoles[vm->id], vm->cfg.name, guest_input, guest_ready, vm, phys_to_virt(history),
 		    PAGE_SIZE << HISTORY_ORDER);
-	if (!strcmp(config->focus, vm->cfg.name) || (!config->focus[0] && !mux.focus && mux.nconsoles == 1))
+	if (focus[0] ? !strcmp(focus, vm->cfg.name) : mux.nconsoles == 1)
 		console_focus(&mux, &consoles[vm->id]);
 	leave(entered);
 }

@@ -3,7 +3,7 @@
 #include "core/config.h"
 #include "guest/vm.h"
 
-/* Takes over the line at `port`: log lines go through the multiplexer from now on. `cfg` must stay. */
+/* Takes over the line at `port`: log lines go through the multiplexer from now on. */
 void terminal_init(const struct config *cfg, uint16_t port);
 /* The handler of the UART's interrupt. */
 void terminal_interrupt(void *ctx);

@@ -281,7 +281,7 @@ static void absent(void)
 	struct acpi_ports acpi = acpi_find();
 	uint32_t last, grew = 0;
 
-	print("absent ports: %x %x %x, %x %x\n", inb(0x1234), inw(0x1234), inl(0x1234), inb(0x2e8), inb(0x388));
+	print("absent ports: %x %x %x, %x %x\n", inb(0x1234), inw(0x1234), inl(0x1234), inb(0x5678), inb(0xe000));
 	outb(0x1234, 1);
 	outl(0x1234, 1);
 	for (unsigned i = 0; i < ARRAY_SIZE(nowhere); i++) {

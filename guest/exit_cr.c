@@ -4,12 +4,15 @@
 
 #define CR0_RESERVED (~(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG))
 
-/* Ours: caching is the machine's, NE is demanded by VMX operation. With an unrestricted guest PE and PG are its own. */
+/*
+ * Ours: caching is the machine's, NE is demanded by VMX operation. With an unrestricted guest PE and PG are its own.
+ * ET and the reserved bits, which ignore what is written, too: below another hypervisor they would keep it.
+ */
 static uint64_t cr0_mask(void)
 {
 	uint64_t fixed = (vmx_caps.cr0_fixed0 | ~vmx_caps.cr0_fixed1) & ~(CR0_PE | CR0_PG);
 
-	return fixed | CR0_CD | CR0_NW;
+	return fixed | CR0_CD | CR0_NW | CR0_ET | CR0_RESERVED;
 }
 
 static uint64_t cr4_mask(const struct vcpu *v)

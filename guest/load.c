@@ -86,6 +86,59 @@ void *load_at(const struct load_layout *l, uint64_t gpa, uint64_t len)
 	return gpa + len < gpa ? NULL : l->mem->at(l->mem->ctx, GPA(gpa), len);
 }
 
+bool load_is_ram(const struct load_layout *l, uint64_t gpa, uint64_t len)
+{
+	uint64_t end = gpa + len;
+
+	for (uint32_t i = 0; end > gpa && i < l->mem->nmap; i++) {
+		const struct mem_range *r = &l->mem->map[i];
+
+		if (r->type == MEM_RAM && gpa >= r->base && gpa - r->base < r->len)
+			gpa = MIN(end, r->base + r->len);
+	}
+	return gpa == end;
+}
+
+/* Page by page: RAM may be made of pieces that are not neighbours in the hypervisor's address space. No data: zeros. */
+static enum tf_err write_pages(const struct load_layout *l, uint64_t gpa, const uint8_t *data, uint64_t len)
+{
+	if (!load_is_ram(l, gpa, len))
+		return TF_EFAULT;
+	while (len) {
+		uint64_t n = MIN(len, PAGE_SIZE - (gpa & (PAGE_SIZE - 1)));
+		void *p = load_at(l, gpa, n);
+
+		if (!p)
+			return TF_EFAULT;
+		if (data) {
+			memcpy(p, data, n);
+			data += n;
+		} else {
+			memset(p, 0, n);
+		}
+		gpa += n;
+		len -= n;
+	}
+	return TF_OK;
+}
+
+enum tf_err load_copy(const struct load_layout *l, uint64_t gpa, const void *data, uint64_t len)
+{
+	return write_pages(l, gpa, data, len);
+}
+
+enum tf_err load_clear(const struct load_layout *l, uint64_t gpa, uint64_t len)
+{
+	return write_pages(l, gpa, NULL, len);
+}
+
+void load_put(struct load_writer *w, const void *data, uint64_t len)
+{
+	if (w->l && len && w->error == TF_OK)
+		w->error = load_copy(w->l, w->gpa, data, len);
+	w->gpa += len;
+}
+
 enum tf_err load_flat_gdt(struct load_layout *l, bool long64, struct load_entry *out)
 {
 	uint64_t *gdt, stack;
@@ -132,17 +185,13 @@ enum tf_err load_place_modules(struct load_layout *l, const struct load_request 
 	for (uint32_t i = 0; i < req->nmodules; i++) {
 		const struct load_blob *m = &req->modules[i];
 		uint64_t lo = MAX(above, LOAD_HIGH_START);
-		void *p;
 
 		range[i].len = m->size;
 		if (load_find(l, MAX(m->size, PAGE_SIZE), PAGE_SIZE, lo, LOAD_4G, false, &range[i].base) != TF_OK &&
 		    load_find(l, MAX(m->size, PAGE_SIZE), PAGE_SIZE, LOAD_HIGH_START, LOAD_4G, false, &range[i].base) != TF_OK)
 			return load_fail(why, "a module does not fit in RAM", TF_ENOMEM);
-		p = load_at(l, range[i].base, m->size);
-		if (!p)
+		if (m->size && load_copy(l, range[i].base, m->data, m->size) != TF_OK)
 			return load_fail(why, "a module's place is not RAM", TF_EFAULT);
-		if (m->size)
-			memcpy(p, m->data, m->size);
 	}
 	return TF_OK;
 }

@@ -11,7 +11,10 @@ struct load_blob { const uint8_t *data; uint64_t size; const char *name; };
 
 struct load_mem {
 	void *ctx;
-	/* A window on guest RAM: NULL unless [gpa, gpa + len) is RAM. Contiguous, writable, zeroed at first. */
+	/*
+	 * A window on guest memory: writable, zeroed at first. NULL unless [gpa, gpa + len) lies in one piece of it; what
+	 * is inside one 4 KiB page of a RAM range always does.
+	 */
 	void *(*at)(void *ctx, gpa_t gpa, uint64_t len);
 	const struct mem_range *map; /* the guest's e820: sorted, with RAM and reserved ranges */
 	uint32_t nmap;

@@ -161,12 +161,9 @@ enum tf_err load_flat_parse(const uint8_t *data, uint64_t size, uint64_t header,
 static enum tf_err image_piece(const struct load_layout *l, const struct load_image *img, uint64_t gpa, uint64_t memsz,
 			       uint64_t offset, uint64_t filesz, const char **why)
 {
-	uint8_t *p = load_at(l, gpa, memsz);
-
-	if (!p)
+	if (!load_is_ram(l, gpa, memsz) || load_copy(l, gpa, img->data + offset, filesz) != TF_OK ||
+	    load_clear(l, gpa + filesz, memsz - filesz) != TF_OK)
 		return load_fail(why, "the kernel's addresses are not RAM", TF_EFAULT);
-	memcpy(p, img->data + offset, filesz);
-	memset(p + filesz, 0, memsz - filesz);
 	return TF_OK;
 }
 

@@ -30,8 +30,16 @@ __must_check enum tf_err load_find(struct load_layout *l, uint64_t size, uint64_
 				   bool top, uint64_t *gpa);
 /* Boot data: below 640 KiB if it fits there, else anywhere below 4 GiB. */
 __must_check enum tf_err load_find_low(struct load_layout *l, uint64_t size, uint64_t align, uint64_t *gpa);
-/* The window on RAM, or NULL. */
+/* Is all of it RAM by the map? */
+bool load_is_ram(const struct load_layout *l, uint64_t gpa, uint64_t len);
+/* The window, or NULL: for what lies inside one page. */
 void *load_at(const struct load_layout *l, uint64_t gpa, uint64_t len);
+/* Copies to RAM, or clears it, of any length. TF_EFAULT, with nothing written, if part of it is not RAM. */
+__must_check enum tf_err load_copy(const struct load_layout *l, uint64_t gpa, const void *data, uint64_t len);
+__must_check enum tf_err load_clear(const struct load_layout *l, uint64_t gpa, uint64_t len);
+/* Boot data written one after the other; without a layout it is only measured. The first error stays. */
+struct load_writer { const struct load_layout *l; uint64_t gpa; enum tf_err error; };
+void load_put(struct load_writer *w, const void *data, uint64_t len);
 /* Writes the flat GDT, 64-bit or 32-bit code, takes a stack, and fills the entry's GDT, selectors and RSP. */
 __must_check enum tf_err load_flat_gdt(struct load_layout *l, bool long64, struct load_entry *out);
 /* Conventional memory below 640 KiB and contiguous memory from 1 MiB, in KiB, as Multiboot reports them. */

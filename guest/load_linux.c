@@ -121,39 +121,44 @@ static enum tf_err linux_place(struct load_layout *l, struct linux_image *img, c
 	return TF_OK;
 }
 
-static enum tf_err linux_identity_map(struct load_layout *l, uint64_t *cr3)
+/* One page of page-table entries: the first `n` refer to `to` and what follows it in `step`s. */
+static enum tf_err linux_table(const struct load_layout *l, uint64_t gpa, uint64_t n, uint64_t to, uint64_t step,
+			       uint64_t flags)
 {
-	uint64_t pages = 2 + IDENTITY_GIB, *table;
-	enum tf_err e = load_find_low(l, pages * PAGE_SIZE, PAGE_SIZE, cr3);
+	uint64_t *table = load_at(l, gpa, PAGE_SIZE);
 
-	if (e != TF_OK)
-		return e;
-	table = load_at(l, *cr3, pages * PAGE_SIZE);
 	if (!table)
 		return TF_EFAULT;
-	memset(table, 0, pages * PAGE_SIZE);
-	table[0] = (*cr3 + PAGE_SIZE) | PTE_TABLE;
-	for (uint64_t i = 0; i < IDENTITY_GIB; i++)
-		table[PTES + i] = (*cr3 + (2 + i) * PAGE_SIZE) | PTE_TABLE;
-	for (uint64_t i = 0; i < IDENTITY_GIB * PTES; i++)
-		table[2 * PTES + i] = MiB(2 * i) | PTE_PAGE_2M;
+	memset(table, 0, PAGE_SIZE);
+	for (uint64_t i = 0; i < n; i++)
+		table[i] = (to + i * step) | flags;
 	return TF_OK;
+}
+
+static enum tf_err linux_identity_map(struct load_layout *l, uint64_t *cr3)
+{
+	enum tf_err e = load_find_low(l, (2 + IDENTITY_GIB) * PAGE_SIZE, PAGE_SIZE, cr3);
+
+	if (e == TF_OK)
+		e = linux_table(l, *cr3, 1, *cr3 + PAGE_SIZE, PAGE_SIZE, PTE_TABLE);
+	if (e == TF_OK)
+		e = linux_table(l, *cr3 + PAGE_SIZE, IDENTITY_GIB, *cr3 + 2 * PAGE_SIZE, PAGE_SIZE, PTE_TABLE);
+	for (uint64_t i = 0; e == TF_OK && i < IDENTITY_GIB; i++)
+		e = linux_table(l, *cr3 + (2 + i) * PAGE_SIZE, PTES, GiB(i), MiB(2), PTE_PAGE_2M);
+	return e;
 }
 
 static enum tf_err linux_initrd(struct load_layout *l, const struct load_request *req, const struct linux_image *img,
 				uint8_t *bp, const char **why)
 {
 	uint64_t max = get_le32(img->file + HDR_INITRD_ADDR_MAX), gpa;
-	void *p;
 
 	if (!req->initrd.data || !req->initrd.size)
 		return TF_OK;
 	if (load_find(l, req->initrd.size, PAGE_SIZE, LOAD_HIGH_START, max + 1, true, &gpa) != TF_OK)
 		return load_fail(why, "initrd does not fit in RAM below initrd_addr_max", TF_ENOMEM);
-	p = load_at(l, gpa, req->initrd.size);
-	if (!p)
+	if (load_copy(l, gpa, req->initrd.data, req->initrd.size) != TF_OK)
 		return load_fail(why, "the initrd's place is not RAM", TF_EFAULT);
-	memcpy(p, req->initrd.data, req->initrd.size);
 	put_le32(bp + HDR_RAMDISK_IMAGE, (uint32_t)gpa);
 	put_le32(bp + HDR_RAMDISK_SIZE, (uint32_t)req->initrd.size);
 	put_le32(bp + BP_EXT_RAMDISK_IMAGE, (uint32_t)(gpa >> 32));
@@ -165,18 +170,17 @@ static enum tf_err linux_cmdline(struct load_layout *l, const struct load_reques
 				 uint8_t *bp, const char **why)
 {
 	uint64_t len = req->cmdline ? strnlen(req->cmdline, VM_CMDLINE_MAX) : 0, gpa;
-	char *p;
+	struct load_writer w = { .l = l };
 
 	if (len > get_le32(img->file + HDR_CMDLINE_SIZE))
 		return load_fail(why, "cmdline is longer than the kernel's cmdline_size", TF_ERANGE);
 	if (load_find_low(l, len + 1, PARAGRAPH, &gpa) != TF_OK)
 		return load_fail(why, "no RAM for the command line", TF_ENOMEM);
-	p = load_at(l, gpa, len + 1);
-	if (!p)
+	w.gpa = gpa;
+	load_put(&w, req->cmdline, len);
+	load_put(&w, "", 1);
+	if (w.error)
 		return load_fail(why, "the command line's place is not RAM", TF_EFAULT);
-	if (len)
-		memcpy(p, req->cmdline, len);
-	p[len] = '\0';
 	put_le32(bp + HDR_CMD_LINE_PTR, (uint32_t)gpa);
 	put_le32(bp + BP_EXT_CMD_LINE_PTR, (uint32_t)(gpa >> 32));
 	return TF_OK;
@@ -208,7 +212,7 @@ enum tf_err load_linux(const struct load_request *req, struct load_entry *out, c
 	struct linux_image img;
 	struct load_layout l;
 	uint64_t bp_gpa;
-	uint8_t *bp, *code;
+	uint8_t *bp;
 	enum tf_err e;
 
 	*why = NULL;
@@ -223,13 +227,11 @@ enum tf_err load_linux(const struct load_request *req, struct load_entry *out, c
 		e = linux_place(&l, &img, why);
 	if (e != TF_OK)
 		return e;
-	code = load_at(&l, img.load, img.mem_len);
 	if (load_find_low(&l, BP_SIZE, PAGE_SIZE, &bp_gpa) != TF_OK)
 		return load_fail(why, "no RAM for boot_params", TF_ENOMEM);
 	bp = load_at(&l, bp_gpa, BP_SIZE);
-	if (!code || !bp)
+	if (!bp || load_copy(&l, img.load, img.code, img.code_len) != TF_OK)
 		return load_fail(why, "the kernel's place is not RAM", TF_EFAULT);
-	memcpy(code, img.code, img.code_len);
 	linux_boot_params(req->mem, &img, bp);
 	e = linux_cmdline(&l, req, &img, bp, why);
 	if (e != TF_OK)

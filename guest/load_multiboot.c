@@ -83,19 +83,17 @@ static enum tf_err mb_image(const struct load_blob *k, struct load_image *img, c
 	return TF_OK;
 }
 
-/* Appends a string to the block of boot data; returns its guest-physical address. */
-static uint32_t mb_string(uint8_t *block, uint64_t gpa, uint64_t *at, const char *s, uint64_t len)
-{
-	uint64_t here = *at;
-
-	if (len)
-		memcpy(block + here, s, len);
-	block[here + len] = '\0';
-	*at += len + 1;
-	return (uint32_t)(gpa + here);
-}
-
 static uint64_t mb_strlen(const char *s) { return s ? strnlen(s, VM_CMDLINE_MAX) : 0; }
+
+/* Appends a string; returns its guest-physical address. */
+static uint32_t mb_string(struct load_writer *w, const char *s)
+{
+	uint64_t gpa = w->gpa;
+
+	load_put(w, s, mb_strlen(s));
+	load_put(w, "", 1);
+	return (uint32_t)gpa;
+}
 
 /* One block: information structure, memory map, module table, strings. */
 static enum tf_err mb_info(struct load_layout *l, const struct load_request *req, const struct load_range *mods,
@@ -103,18 +101,16 @@ static enum tf_err mb_info(struct load_layout *l, const struct load_request *req
 {
 	uint64_t mmap_at = ALIGN_UP(sizeof(struct mb_info), 8);
 	uint64_t mods_at = mmap_at + (uint64_t)l->mem->nmap * sizeof(struct mb_mmap);
-	uint64_t at = mods_at + req->nmodules * sizeof(struct mb_module);
-	uint64_t size = at + mb_strlen(req->cmdline) + 1 + sizeof(LOADER_NAME);
+	uint64_t text_at = mods_at + req->nmodules * sizeof(struct mb_module);
+	uint64_t size = text_at + mb_strlen(req->cmdline) + 1 + sizeof(LOADER_NAME);
 	struct mb_info info = { .flags = MBI_MEMORY | MBI_CMDLINE | MBI_MODS | MBI_MMAP | MBI_LOADER };
-	uint8_t *block;
 
 	for (uint32_t i = 0; i < req->nmodules; i++)
 		size += mb_strlen(req->modules[i].name) + 1;
 	if (load_find_low(l, size, 8, gpa) != TF_OK)
 		return load_fail(why, "no RAM for the Multiboot information", TF_ENOMEM);
-	block = load_at(l, *gpa, size);
-	if (!block)
-		return load_fail(why, "the Multiboot information's place is not RAM", TF_EFAULT);
+	struct load_writer head = { .l = l, .gpa = *gpa }, tables = { .l = l, .gpa = *gpa + mmap_at };
+	struct load_writer text = { .l = l, .gpa = *gpa + text_at };
 
 	load_mem_kib(l->mem, &info.mem_lower, &info.mem_upper);
 	info.mmap_addr = (uint32_t)(*gpa + mmap_at);
@@ -123,20 +119,21 @@ static enum tf_err mb_info(struct load_layout *l, const struct load_request *req
 		const struct mem_range *r = &l->mem->map[i];
 		struct mb_mmap m = { sizeof(m) - sizeof(m.size), r->base, r->len, r->type };
 
-		memcpy(block + mmap_at + i * sizeof(m), &m, sizeof(m));
+		load_put(&tables, &m, sizeof(m));
 	}
 	info.mods_count = req->nmodules;
 	info.mods_addr = (uint32_t)(*gpa + mods_at);
 	for (uint32_t i = 0; i < req->nmodules; i++) {
-		const char *name = req->modules[i].name;
 		struct mb_module m = { .start = (uint32_t)mods[i].base, .end = (uint32_t)(mods[i].base + mods[i].len) };
 
-		m.string = mb_string(block, *gpa, &at, name, mb_strlen(name));
-		memcpy(block + mods_at + i * sizeof(m), &m, sizeof(m));
+		m.string = mb_string(&text, req->modules[i].name);
+		load_put(&tables, &m, sizeof(m));
 	}
-	info.cmdline = mb_string(block, *gpa, &at, req->cmdline, mb_strlen(req->cmdline));
-	info.boot_loader_name = mb_string(block, *gpa, &at, LOADER_NAME, sizeof(LOADER_NAME) - 1);
-	memcpy(block, &info, sizeof(info));
+	info.cmdline = mb_string(&text, req->cmdline);
+	info.boot_loader_name = mb_string(&text, LOADER_NAME);
+	load_put(&head, &info, sizeof(info));
+	if (head.error || tables.error || text.error)
+		return load_fail(why, "the Multiboot information's place is not RAM", TF_EFAULT);
 	return TF_OK;
 }
 

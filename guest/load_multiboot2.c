@@ -210,41 +210,32 @@ static enum tf_err mb2_place(struct load_layout *l, const struct mb2_header *h, 
 	return TF_OK;
 }
 
-/* The boot information is written by the same code twice: once without a buffer, to learn its size. */
-struct mb2_writer { uint8_t *buf; uint64_t at; };
+/* The boot information is written by the same code twice: once only measured, to learn its size. */
+static void mb2_put32(struct load_writer *w, uint32_t v) { load_put(w, &v, sizeof(v)); }
 
-static void mb2_put(struct mb2_writer *w, const void *p, uint64_t n)
-{
-	if (w->buf && n)
-		memcpy(w->buf + w->at, p, n);
-	w->at += n;
-}
-
-static void mb2_put32(struct mb2_writer *w, uint32_t v) { mb2_put(w, &v, sizeof(v)); }
-
-static void mb2_begin(struct mb2_writer *w, enum mb2_info_tag type, uint64_t payload)
+static void mb2_begin(struct load_writer *w, enum mb2_info_tag type, uint64_t payload)
 {
 	mb2_put32(w, type);
 	mb2_put32(w, (uint32_t)(MB2_TAG_LEN + payload));
 }
 
-static void mb2_pad(struct mb2_writer *w)
+static void mb2_pad(struct load_writer *w)
 {
 	static const uint8_t zero[MB2_ALIGN];
 
-	mb2_put(w, zero, ALIGN_UP(w->at, MB2_ALIGN) - w->at);
+	load_put(w, zero, ALIGN_UP(w->gpa, MB2_ALIGN) - w->gpa);
 }
 
-static void mb2_string(struct mb2_writer *w, const char *s, uint64_t len)
+static void mb2_string(struct load_writer *w, const char *s, uint64_t len)
 {
-	mb2_put(w, s, len);
-	mb2_put(w, "", 1);
+	load_put(w, s, len);
+	load_put(w, "", 1);
 	mb2_pad(w);
 }
 
 static uint64_t mb2_strlen(const char *s) { return s ? strnlen(s, VM_CMDLINE_MAX) : 0; }
 
-static void mb2_memory(struct mb2_writer *w, const struct load_mem *mem)
+static void mb2_memory(struct load_writer *w, const struct load_mem *mem)
 {
 	uint32_t lower, upper;
 
@@ -256,28 +247,28 @@ static void mb2_memory(struct mb2_writer *w, const struct load_mem *mem)
 	mb2_put32(w, MMAP_ENTRY);
 	mb2_put32(w, 0); /* entry_version */
 	for (uint32_t i = 0; i < mem->nmap; i++) {
-		mb2_put(w, &mem->map[i].base, 8);
-		mb2_put(w, &mem->map[i].len, 8);
+		load_put(w, &mem->map[i].base, 8);
+		load_put(w, &mem->map[i].len, 8);
 		mb2_put32(w, mem->map[i].type);
 		mb2_put32(w, 0); /* reserved */
 	}
 }
 
-static void mb2_acpi(struct mb2_writer *w, const struct load_layout *l)
+static void mb2_acpi(struct load_writer *w, const struct load_layout *l)
 {
 	const void *rsdp = l->mem->rsdp.v ? load_at(l, l->mem->rsdp.v, RSDP_V2_LEN) : NULL;
 
 	if (!rsdp)
 		return;
 	mb2_begin(w, ITAG_ACPI_OLD, RSDP_V1_LEN);
-	mb2_put(w, rsdp, RSDP_V1_LEN);
+	load_put(w, rsdp, RSDP_V1_LEN);
 	mb2_pad(w);
 	mb2_begin(w, ITAG_ACPI_NEW, RSDP_V2_LEN);
-	mb2_put(w, rsdp, RSDP_V2_LEN);
+	load_put(w, rsdp, RSDP_V2_LEN);
 	mb2_pad(w);
 }
 
-static void mb2_write(struct mb2_writer *w, const struct load_layout *l, const struct load_request *req,
+static void mb2_write(struct load_writer *w, const struct load_layout *l, const struct load_request *req,
 		      const struct load_range *mods, bool relocatable, uint64_t load_base, uint32_t total)
 {
 	uint64_t len = mb2_strlen(req->cmdline);
@@ -307,7 +298,7 @@ static void mb2_write(struct mb2_writer *w, const struct load_layout *l, const s
 
 enum tf_err load_multiboot2(const struct load_request *req, struct load_entry *out, const char **why)
 {
-	struct mb2_writer w = { NULL, 0 };
+	struct load_writer w = { .l = NULL };
 	struct load_range mods[VM_MAX_MODULES];
 	struct load_image img;
 	struct mb2_header h;
@@ -335,13 +326,13 @@ enum tf_err load_multiboot2(const struct load_request *req, struct load_entry *o
 		return e;
 
 	mb2_write(&w, &l, req, mods, h.relocatable, img.base + delta, 0);
-	size = w.at;
+	size = w.gpa;
 	if (load_find_low(&l, size, MB2_ALIGN, &out->rbx) != TF_OK)
 		return load_fail(why, "no RAM for the Multiboot2 information", TF_ENOMEM);
-	w = (struct mb2_writer){ load_at(&l, out->rbx, size), 0 };
-	if (!w.buf)
-		return load_fail(why, "the Multiboot2 information's place is not RAM", TF_EFAULT);
+	w = (struct load_writer){ .l = &l, .gpa = out->rbx };
 	mb2_write(&w, &l, req, mods, h.relocatable, img.base + delta, (uint32_t)size);
+	if (w.error)
+		return load_fail(why, "the Multiboot2 information's place is not RAM", TF_EFAULT);
 	if (load_flat_gdt(&l, false, out) != TF_OK)
 		return load_fail(why, "no RAM for GDT and stack", TF_ENOMEM);
 	out->mode = LOAD_PROTECTED32;

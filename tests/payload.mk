@@ -4,8 +4,9 @@ PAYLOAD_COMMON := start.asm print.c boot.c trap.c irq.c
 # Sources of a payload beside <name>.c
 PAYLOAD_cpu    := cpu_faults.c cpu_state.c
 PAYLOAD_board  := board_apic.c
-PAYLOAD_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-clobbered -Wmissing-prototypes -ffreestanding -fno-pic -fno-pie -mno-red-zone \
-                  -mgeneral-regs-only -fno-strict-aliasing -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none \
+PAYLOAD_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-clobbered -Wmissing-prototypes -ffreestanding -fno-pic -fno-pie \
+                  -mno-red-zone -mgeneral-regs-only -fno-strict-aliasing -fno-stack-protector \
+                  -fno-asynchronous-unwind-tables -fcf-protection=none \
                   -fno-tree-loop-distribute-patterns -ffile-prefix-map=$(CURDIR)=.
 
 .PHONY: payloads
@@ -20,7 +21,8 @@ $(BUILD)/payload/obj/%.asm.o: tests/payload/%.asm
 	$(NASM) -f elf64 -o $@ $<
 
 define payload_rule
-$(BUILD)/payload/obj/$(1).elf64: tests/payload/payload.ld $$(addprefix $(BUILD)/payload/obj/,$$(addsuffix .o,$(PAYLOAD_COMMON) $(1).c $(PAYLOAD_$(1))))
+$(BUILD)/payload/obj/$(1).elf64: tests/payload/payload.ld \
+		$$(addprefix $(BUILD)/payload/obj/,$$(addsuffix .o,$(PAYLOAD_COMMON) $(1).c $(PAYLOAD_$(1))))
 	$$(LD) -m elf_x86_64 -nostdlib -static -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
 		-T $$< -o $$@ $$(filter %.o,$$^)
 endef

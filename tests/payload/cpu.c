@@ -170,7 +170,8 @@ static void tables(void)
 					   SEL_MAX, 4, 12, 20, 0xfff8 };
 
 	__asm__ volatile("sgdt %0; sidt %1" : "=m"(gdtr), "=m"(idtr));
-	print("gdt: %lx+%x, %u\n", gdtr.base - (uint64_t)gdt, gdtr.limit, (unsigned)(gdtr.limit + 1u == (uint64_t)(gdt_end - (uint8_t *)gdt)));
+	print("gdt: %lx+%x, %u\n", gdtr.base - (uint64_t)gdt, gdtr.limit,
+	      (unsigned)(gdtr.limit + 1u == (uint64_t)(gdt_end - (uint8_t *)gdt)));
 	print("idt limit: %x\n", idtr.limit);
 	__asm__ volatile("lidt %1; sidt %0; lidt %2" : "=m"(odd) : "m"(odd), "m"(idtr));
 	print("idt: %lx %x\n", odd.base, odd.limit);
@@ -221,7 +222,6 @@ static void user_popf(void)
 	uint64_t f;
 
 	__asm__ volatile("pushq $0x3202; popfq; pushfq; pop %0" : "=r"(f)); /* IF and IOPL 3 are dropped silently */
-	fault.rcx = f;
 	__asm__ volatile("mov %0, %%rcx; int $0x80" :: "r"(f) : "rcx");
 }
 static void user_sgdt(void)

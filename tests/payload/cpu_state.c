@@ -46,7 +46,8 @@ static void single_step(void)
 	trace_end = step_end;
 	print("step:");
 	__asm__ volatile("pushfq; orl $0x100, (%%rsp); popfq\n"
-			 "step_base: nop; cpuid; nop; in $0x80, %%al; rdtsc; mov %%cr0, %%rax; mov %%rax, %%cr0; mov $0x10, %%ecx; rdmsr; nop\n"
+			 "step_base: nop; cpuid; nop; in $0x80, %%al; rdtsc; mov %%cr0, %%rax; mov %%rax, %%cr0;"
+			 "mov $0x10, %%ecx; rdmsr; nop\n"
 			 "step_end: nop" ::: "rax", "rbx", "rcx", "rdx", "memory", "cc");
 	/* MOV SS holds the trap back until CPUID is done too. */
 	print("\nstep over mov ss:");
@@ -213,7 +214,8 @@ static void vectors(void)
 		REPORT("xsetbv avx", xsetbv(0, 7));
 		print("xcr0: %lx, cpuid d %x\n", xgetbv(0), cpuid(0xd, 0).b);
 		memset(out, 0, sizeof(out));
-		__asm__ volatile("vmovdqa (%0), %%ymm1; vmovdqa 32(%0), %%ymm14; cpuid; in $0x80, %%al; vmovdqa %%ymm1, (%1); vmovdqa %%ymm14, 32(%1)"
+		__asm__ volatile("vmovdqa (%0), %%ymm1; vmovdqa 32(%0), %%ymm14; cpuid; in $0x80, %%al;"
+				 "vmovdqa %%ymm1, (%1); vmovdqa %%ymm14, 32(%1)"
 				 :: "r"(in), "r"(out) : "rax", "rbx", "rcx", "rdx", "memory");
 		print("ymm: %s\n", memcmp(in, out, 64) ? "lost" : "kept");
 		xsetbv(0, 3);

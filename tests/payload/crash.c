@@ -31,19 +31,21 @@ static void triple(void)
 /* States that are legal and that an entry check might still trip over; an exit in each. */
 static void badstate(void)
 {
-	static const uint32_t msrs[] = { 0x174, 0x175, 0x176, 0x277, 0x1d9, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000100, 0xc0000101, 0xc0000102 };
+	static const uint32_t msrs[] = { 0x174, 0x175, 0x176, 0x277, 0x1d9,
+					 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000100, 0xc0000101, 0xc0000102 };
 	struct { uint16_t limit; uint64_t base; } __attribute__((packed)) gdtr, idtr, odd = { 0xffff, 0xffffffffffff0000 };
 	uint64_t cr0 = rdcr0(), cr4 = rdcr4(), cr3 = rdcr3();
 	unsigned survived = 0;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++) {
-		uint64_t old = rdmsr(msrs[i]);
+		uint64_t old = 0;
 		static const uint64_t values[] = { 0, ~0ull, NONCANONICAL, 0x7fffffffffff, 0xffff800000000000, 1 };
 
+		if (TRY(*(volatile uint64_t *)&old = rdmsr(msrs[i])) != NO_FAULT)
+			continue;
 		for (unsigned k = 0; k < ARRAY_SIZE(values); k++) {
 			if (TRY(wrmsr(msrs[i], values[k]); cpuid(0, 0)) == NO_FAULT)
 				wrmsr(msrs[i], old);
-			survived++;
 		}
 	}
 	__asm__ volatile("sgdt %0; sidt %1" : "=m"(gdtr), "=m"(idtr));
@@ -51,7 +53,8 @@ static void badstate(void)
 	__asm__ volatile("lgdt %0; cpuid; lgdt %1" :: "m"(odd), "m"(gdtr) : "rax", "rbx", "rcx", "rdx");
 	/* No LDT; null data segments, null SS at CPL 0; every flag that may be set. */
 	__asm__ volatile("lldt %w0; cpuid" :: "r"(0) : "rax", "rbx", "rcx", "rdx");
-	__asm__ volatile("mov %w0, %%ds; mov %w0, %%es; mov %w0, %%fs; mov %w0, %%gs; mov %w0, %%ss; cpuid; mov %w1, %%ss; mov %w1, %%ds; mov %w1, %%es"
+	__asm__ volatile("mov %w0, %%ds; mov %w0, %%es; mov %w0, %%fs; mov %w0, %%gs; mov %w0, %%ss; cpuid;"
+			 "mov %w1, %%ss; mov %w1, %%ds; mov %w1, %%es"
 			 :: "S"(0), "D"(SEL_DATA) : "rax", "rbx", "rcx", "rdx");
 	__asm__ volatile("mov %w0, %%ds; mov %w0, %%gs; cpuid; mov %w1, %%ds" :: "S"(3), "D"(SEL_DATA) : "rax", "rbx", "rcx", "rdx");
 	__asm__ volatile("mov %w0, %%fs; cpuid" :: "S"(SEL_LIMIT) : "rax", "rbx", "rcx", "rdx");

@@ -12,7 +12,8 @@
 #define OP(insn, addr, start, init, mask) do { \
 	uint64_t a_ = (init), f_; \
 	mmio_write(addr, start); \
-	__asm__ volatile("pushq $2; popfq; " insn "; pushfq; pop %1" : "+a"(a_), "=&r"(f_) : "b"(addr), "d"(4ull) : "memory", "cc"); \
+	__asm__ volatile("pushq $2; popfq; " insn "; pushfq; pop %1" : "+a"(a_), "=&r"(f_) \
+			 : "b"(addr), "d"(4ull) : "memory", "cc"); \
 	print("%s: rax %lx flags %lx reg %x\n", insn, a_, f_ & (mask), mmio_read(addr)); \
 } while (0)
 

@@ -2,7 +2,7 @@
 import pytest
 from guest import payload_conf
 
-GOOD = payload_conf("good", "hello.elf", "one two")
+GOOD = payload_conf("good", "hello.elf", "one two") + "[trefoil]\nfocus = good\n"
 ERRORS = [
     ("[vm bad]\nkernel = hello.elf\nmemory = 32M\ncolour = red\n", 4, "colour"),
     ("[vm bad]\nkernel = hello.elf\nmemory = 32Q\n", 3, "memory"),
@@ -38,5 +38,5 @@ def test_a_file_that_is_no_kernel(images, boot, payload, kernel):
 @pytest.mark.parametrize("conf", ["", "[vm", "\0\xff\n[vm a]\n"], ids=["empty", "torn", "bytes"])
 def test_no_vm_left(images, boot, conf):
     machine = boot(images.trefoil(conf, {}), memory=256)
-    machine.expect(r"refused: ", 30)
-    assert "panic" not in machine.log
+    machine.expect(r"event=refused missing=a usable VM", 30)
+    machine.expect(r"event=halted", 10)

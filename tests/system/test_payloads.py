@@ -1,4 +1,6 @@
 """Equivalence: a test kernel prints the same on the bare machine and as a guest, on CPUs with and without the options."""
+import difflib
+
 import pytest
 from guest import payload_conf, payload_lines
 
@@ -7,25 +9,25 @@ CPUS = ["corei7_haswell_4770", "corei7_sandy_bridge_2600k", "corei7_skylake_x"]
 ARGUMENTS = "one two"
 
 
+def compare(images, boot, file, cpu, extra=""):
+    bare = boot(images.native("multiboot", file, ARGUMENTS), cpu=cpu, memory=64)
+    expected = payload_lines(bare)
+    bare.stop()
+    conf = payload_conf("a", "kernel.elf", ARGUMENTS, memory="64M", extra=extra)
+    guest = boot(images.trefoil(conf, {"kernel.elf": file}), cpu=cpu, memory=256)
+    difference = difflib.unified_diff(expected, payload_lines(guest), "bare machine", "guest", n=1, lineterm="")
+    assert not (text := "\n".join(difference)), text
+
+
 @pytest.mark.parametrize("cpu", CPUS)
 @pytest.mark.parametrize("name", NAMES)
 def test_same_as_on_the_bare_machine(images, boot, payload, name, cpu):
-    bare = boot(images.native("multiboot", payload(name), ARGUMENTS), cpu=cpu, memory=64)
-    expected = payload_lines(bare)
-    bare.stop()
-    conf = payload_conf(name, "kernel.elf", ARGUMENTS, memory="64M")
-    guest = boot(images.trefoil(conf, {"kernel.elf": payload(name)}), cpu=cpu, memory=256)
-    assert payload_lines(guest) == expected
+    compare(images, boot, payload(name), cpu)
 
 
 @pytest.mark.parametrize("name", ["board", "mmio"])
 def test_same_without_apic_virtualisation(images, boot, payload, name):
-    bare = boot(images.native("multiboot", payload(name), ARGUMENTS), memory=64)
-    expected = payload_lines(bare)
-    bare.stop()
-    conf = payload_conf(name, "kernel.elf", ARGUMENTS, memory="64M", extra="apicv = off\n")
-    guest = boot(images.trefoil(conf, {"kernel.elf": payload(name)}), memory=256)
-    assert payload_lines(guest) == expected
+    compare(images, boot, payload(name), CPUS[0], "apicv = off\n")
 
 
 def test_elf64(images, boot, payload):

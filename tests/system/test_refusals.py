@@ -17,8 +17,12 @@ def iso(images, payload):
 
 
 def refused(machine, reason):
-    line = machine.expect(r"refused: ([^\r\n]*)\r?\n", 30)[1].decode()
-    assert reason in line
+    """Before there is a log, the line is "refused: ..."; later it is an event, with an advice behind it."""
+    line = machine.expect(r"(?:refused: |event=refused missing=)([^\r\n]*)\r?\n", 30)
+    assert reason in line[1].decode()
+    if b"event=" in line[0]:
+        machine.expect(r"event=advice text=\S", 10)
+        machine.expect(r"event=halted", 10)
     assert "panic" not in machine.log
     assert "event=created" not in machine.log
 

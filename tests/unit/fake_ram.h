@@ -1,4 +1,7 @@
-/* Guest RAM for the loaders' tests: 636 KiB, a hole, then `high` bytes from 1 MiB. Exactly sized, so that ASan sees a step outside. */
+/*
+ * Guest RAM for the loaders' tests: 636 KiB, a hole, then `high` bytes from 1 MiB. Exactly sized, so that ASan sees a
+ * step outside. The loaders get it a page at a time: guest RAM promises no more than that to be in one piece.
+ */
 #pragma once
 #include "guest/load.h"
 #include <stdlib.h>
@@ -29,6 +32,12 @@ static inline void *fake_at(void *ctx, gpa_t gpa, uint64_t len)
 	return p ? p : fake_piece(r->high, MiB(1), r->high_len, gpa.v, len);
 }
 
+/* The loaders' view: nothing that crosses a page. */
+static inline void *fake_window(void *ctx, gpa_t gpa, uint64_t len)
+{
+	return (gpa.v & (PAGE_SIZE - 1)) + len <= PAGE_SIZE ? fake_at(ctx, gpa, len) : NULL;
+}
+
 static inline void fake_ram_init(struct fake_ram *r, uint64_t high)
 {
 	r->low = calloc(1, FAKE_LOW);
@@ -38,7 +47,7 @@ static inline void fake_ram_init(struct fake_ram *r, uint64_t high)
 	r->map[0] = (struct mem_range){ 0, FAKE_LOW, MEM_RAM };
 	r->map[1] = (struct mem_range){ FAKE_ACPI, FAKE_ACPI_LEN, MEM_RESERVED };
 	r->map[2] = (struct mem_range){ MiB(1), high, MEM_RAM };
-	r->mem = (struct load_mem){ .ctx = r, .at = fake_at, .map = r->map, .nmap = 3, .rsdp = GPA(FAKE_ACPI) };
+	r->mem = (struct load_mem){ .ctx = r, .at = fake_window, .map = r->map, .nmap = 3, .rsdp = GPA(FAKE_ACPI) };
 }
 
 static inline void fake_ram_free(struct fake_ram *r)

@@ -12,6 +12,8 @@
 #define CLEAR_PIECE  MiB(2) /* of RAM cleared between two looks at who else wants the CPU */
 #define IO_BITMAP_ORDER 1   /* two frames */
 #define STOP_TEXT    160
+#define OPTION_ROM_BASE 0xc0000ull
+#define OPTION_ROM_END  0xe0000ull
 
 static enum tf_err table_alloc(void *ctx, hpa_t *out)
 {
@@ -53,7 +55,22 @@ static void vm_destroy(struct vm *vm)
 		frame_free(vm->io_bitmap, IO_BITMAP_ORDER);
 	if (vm->apic_access.v)
 		frame_free(vm->apic_access, 0);
+	if (vm->empty_rom.v)
+		frame_free(vm->empty_rom, 0);
 	frame_free(virt_to_phys(vm), vm_order());
+}
+
+/* Kernels search the option ROM sockets: with nothing in them they read as ones, without an exit for each access. */
+static enum tf_err map_empty_rom(struct vm *vm)
+{
+	enum tf_err e = frame_alloc(0, &vm->empty_rom);
+
+	if (e)
+		return e;
+	memset(phys_to_virt(vm->empty_rom), 0xff, PAGE_SIZE);
+	for (uint64_t gpa = OPTION_ROM_BASE; gpa < OPTION_ROM_END && !e; gpa += PAGE_SIZE)
+		e = ept_map(&vm->ept, GPA(gpa), vm->empty_rom, PAGE_SIZE, EPT_R, MT_WB);
+	return e;
 }
 
 static enum tf_err create_memory(struct vm *vm, const char **why)
@@ -71,6 +88,8 @@ static enum tf_err create_memory(struct vm *vm, const char **why)
 	if ((e = frame_alloc(IO_BITMAP_ORDER, &vm->io_bitmap)) || (e = frame_alloc_zero(&vm->apic_access)))
 		return e;
 	memset(phys_to_virt(vm->io_bitmap), 0xff, PAGE_SIZE << IO_BITMAP_ORDER);
+	if ((e = map_empty_rom(vm)))
+		return e;
 	if (vm->cfg.apicv && vmx_caps.apic_access)
 		return ept_map(&vm->ept, GPA(APIC_DEFAULT_BASE), vm->apic_access, PAGE_SIZE, EPT_R | EPT_W, MT_WB);
 	return TF_OK;

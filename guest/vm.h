@@ -40,6 +40,7 @@ struct vm {
 	uint64_t eptp;
 	struct guest_mem mem;
 	hpa_t apic_access;       /* the frame behind the APIC-access address, shared by the vCPUs */
+	hpa_t empty_rom;         /* a page of ones, read-only, for all of the option ROM area */
 	hpa_t io_bitmap;         /* two frames, all ports intercepted */
 
 	struct bus pio, mmio;

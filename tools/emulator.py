@@ -238,7 +238,9 @@ class Bochs(Emulator):
         self.slowness = self.build.slowness
         self.ips = ips
         self._locks: list[Path] = []
-        features = f', exclude_features="{exclude}"' if exclude else ""
+        # Unlike the default, an MSR that the CPU does not have is a #GP, as on real CPUs.
+        features = ", ignore_bad_msrs=0"
+        features += f', exclude_features="{exclude}"' if exclude else ""
         host_memory = min(memory, 2048)
         lines = [
             f"cpu: model={cpu}, count={cpus}, ips={ips}, reset_on_triple_fault={int(reset_on_triple_fault)}{features}",

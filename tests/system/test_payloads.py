@@ -13,9 +13,11 @@ def compare(images, boot, file, cpu, extra=""):
     bare = boot(images.native("multiboot", file, ARGUMENTS), cpu=cpu, memory=64)
     expected = payload_lines(bare)
     bare.stop()
+    own = ["x2apic"] if "x2apic: none" in expected else []  # a guest has an x2APIC, whatever the CPU has
     conf = payload_conf("a", "kernel.elf", ARGUMENTS, memory="64M", extra=extra)
     guest = boot(images.trefoil(conf, {"kernel.elf": file}), cpu=cpu, memory=256)
-    difference = difflib.unified_diff(expected, payload_lines(guest), "bare machine", "guest", n=1, lineterm="")
+    lists = [[line for line in lines if line.split()[0].rstrip(":") not in own] for lines in (expected, payload_lines(guest))]
+    difference = difflib.unified_diff(*lists, "bare machine", "guest", n=1, lineterm="")
     assert not (text := "\n".join(difference)), text
 
 

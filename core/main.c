@@ -7,6 +7,7 @@
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/tsc.h"
+#include "core/com2.h"
 #include "core/config.h"
 #include "core/log.h"
 #include "core/panic.h"
@@ -24,6 +25,7 @@
 
 #define COM1_PORT   0x3f8
 #define COM1_IRQ    4
+#define COM2_IRQ    3
 #define CONFIG_NAME "trefoil.conf"
 #define CONFIG_ORDER 7 /* 512 KiB */
 _Static_assert(sizeof(struct config) <= PAGE_SIZE << CONFIG_ORDER, "CONFIG_ORDER");
@@ -99,21 +101,20 @@ static void init_interrupts(void)
 		ioapic_add(acpi.ioapics[i].base, acpi.ioapics[i].gsi_base);
 }
 
-static void init_console_interrupt(void)
+static void route_isa(uint8_t irq, irq_fn fn)
 {
-	struct acpi_iso iso = isa_route(COM1_IRQ);
+	struct acpi_iso iso = isa_route(irq);
 	uint8_t vector;
 	enum tf_err e = irq_alloc_vector(&vector);
 
 	if (!e) {
-		irq_register(vector, terminal_interrupt, NULL);
+		irq_register(vector, fn, NULL);
 		e = ioapic_route(iso.gsi, vector, lapic_id(), iso.level, iso.active_low);
 	}
 	if (!e)
 		e = ioapic_mask(iso.gsi, false);
 	if (e)
-		panic("console: its interrupt cannot be routed: %s", tf_strerror(e));
-	terminal_start();
+		panic("core: ISA interrupt %u cannot be routed: %s", irq, tf_strerror(e));
 }
 
 static void config_error(void *ctx, unsigned line, const char *vm, const char *key, const char *expected)
@@ -165,6 +166,20 @@ static void init_vmx(void)
 		 !!(vmx_caps.ept_vpid & EPTCAP_2M), !!(vmx_caps.ept_vpid & EPTCAP_1G), vmx_caps.ept_ad);
 }
 
+/* How the memory is shared out: what is neither free, nor a guest's, nor a boot module's is ours. */
+static void report_ready(const struct boot_info *bi)
+{
+	uint64_t guests = 0, modules = 0;
+
+	for (uint32_t i = 0; i < vmm_count(); i++)
+		guests += vmm_vm(i)->mem.bytes;
+	for (uint32_t i = 0; i < bi->nmodules; i++)
+		modules += bi->modules[i].size;
+	log_info("core", "event=ready vms=%u guests=%luK modules=%luK hypervisor=%luK free=%luK", vmm_count(), guests >> 10,
+		 modules >> 10, (frames_total_bytes() - frames_free_bytes() - guests - modules) >> 10,
+		 frames_free_bytes() >> 10);
+}
+
 void core_main(const struct boot_info *bi)
 {
 	struct vmx_refusal why;
@@ -184,13 +199,18 @@ void core_main(const struct boot_info *bi)
 	struct config *config = read_config(bi, CONFIG_ORDER, &config_frames);
 	log_set_level(config->debug ? LOG_DEBUG : LOG_INFO);
 	terminal_init(config, COM1_PORT);
-	init_console_interrupt();
+	route_isa(COM1_IRQ, terminal_interrupt);
+	terminal_start();
+	bool has_com2 = com2_init();
+	if (has_com2)
+		route_isa(COM2_IRQ, com2_interrupt);
 	init_vmx();
 	fpu_init();
 	sched_init_cpu(config->slice_us);
-	vmm_create_all(config, bi);
+	vmm_create_all(config, bi, has_com2);
 	frame_free(config_frames, CONFIG_ORDER);
 	if (vmm_count() == 0)
 		refuse("a VM that can be created", "see the lines above");
+	report_ready(bi);
 	sched_run(vmm_work);
 }

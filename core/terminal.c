@@ -226,8 +226,6 @@ void terminal_add(struct vm *vm)
 	hpa_t history;
 	bool entered;
 
-	if (vm->cfg.console == VM_CONSOLE_NONE)
-		return;
 	if (frame_alloc(HISTORY_ORDER, &history)) {
 		vm->console = terminal_nowhere();
 		log_error("console", "vm=%s event=no-console reason=no memory for its history", vm->cfg.name);

@@ -1,6 +1,7 @@
 #include "core/vmm.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/tsc.h"
+#include "core/com2.h"
 #include "core/sched.h"
 #include "core/terminal.h"
 #include "drivers/rtc.h"
@@ -12,7 +13,7 @@ static struct {
 	uint32_t requests; /* VMM_* */
 } slots[CONFIG_MAX_VMS];
 static uint32_t nslots;
-static bool power_off_requested, power_off_with_last;
+static bool power_off_requested, power_off_with_last, com2_present;
 static int64_t unix_at_start; /* host clock when `tsc_boot` was: the clock is read once */
 
 /* A boot module by its name: the first word of its string. */
@@ -59,16 +60,40 @@ static bool find_files(const struct boot_info *bi, const struct vm_config *cfg, 
 	return true;
 }
 
+static struct chardev console_of(const struct vm_config *cfg)
+{
+	switch (cfg->console) {
+	case VM_CONSOLE_COM2:
+		return com2_chardev();
+	case VM_CONSOLE_NONE:
+		return terminal_nowhere();
+	default:
+		return terminal_chardev(nslots);
+	}
+}
+
+/* The second serial port has room for one VM. */
+static bool com2_free(const struct vm_config *cfg)
+{
+	const char *why = !com2_present ? "the machine has no second serial port" : NULL;
+
+	for (uint32_t i = 0; i < nslots; i++)
+		if (slots[i].vm->cfg.console == VM_CONSOLE_COM2)
+			why = "another VM has the second serial port";
+	if (why)
+		log_error("vmm", "vm=%s event=refused key=console value=com2 reason=%s", cfg->name, why);
+	return !why;
+}
+
 static void create(const struct vm_config *cfg, const struct boot_info *bi)
 {
 	struct load_request req;
 	struct vm *vm;
 	const char *why;
 
-	if (!find_files(bi, cfg, &req))
+	if (!find_files(bi, cfg, &req) || (cfg->console == VM_CONSOLE_COM2 && !com2_free(cfg)))
 		return;
-	enum tf_err e = vm_create(cfg, nslots, &req, cfg->console == VM_CONSOLE_NONE ? terminal_nowhere() : terminal_chardev(nslots),
-				  &sched_vm_host, &vm, &why);
+	enum tf_err e = vm_create(cfg, nslots, &req, console_of(cfg), &sched_vm_host, &vm, &why);
 	if (e) {
 		log_error("vmm", "vm=%s event=refused error=%s reason=%s", cfg->name, tf_strerror(e), why);
 		return;
@@ -77,7 +102,10 @@ static void create(const struct vm_config *cfg, const struct boot_info *bi)
 	slots[nslots++].vm = vm;
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		sched_add(vm->vcpus[i]);
-	terminal_add(vm);
+	if (cfg->console == VM_CONSOLE_MUX)
+		terminal_add(vm);
+	else if (cfg->console == VM_CONSOLE_COM2)
+		com2_connect(vm);
 	log_info("vmm", "vm=%s event=created memory=%luM vcpus=%u weight=%u tables=%luK", cfg->name, cfg->memory >> 20,
 		 cfg->vcpus, cfg->weight, (uint64_t)(vm->ept.tables * PAGE_SIZE >> 10));
 }
@@ -88,8 +116,9 @@ static void start(struct vm *vm)
 	vm_start(vm);
 }
 
-void vmm_create_all(const struct config *cfg, const struct boot_info *bi)
+void vmm_create_all(const struct config *cfg, const struct boot_info *bi, bool has_com2)
 {
+	com2_present = has_com2;
 	unix_at_start = rtc_read_unix() - (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
 	power_off_with_last = cfg->poweroff;
 	for (uint32_t i = 0; i < cfg->nvms; i++)

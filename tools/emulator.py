@@ -185,7 +185,7 @@ class Emulator:
         try:
             return self.serial.expect(pattern, timeout * self.slowness, never.encode())
         except ExpectError as error:
-            if self.running:
+            if not self.serial.closed and self.running:
                 raise
             out = (self.workdir / "emulator.out").read_text(errors="replace")[-1000:]
             raise ExpectError(f"{error}\n--- {self.name} has ended ({self.end_reason()}):\n{out}") from None
@@ -228,7 +228,7 @@ class Bochs(Emulator):
 
     def __init__(self, workdir: str | Path, iso: str | Path | None = None, *, cpu: str = DEFAULT_CPU, cpus: int = 1,
                  memory: int = 1024, exclude: str = "", bios: str = BIOS, com2: bool = False, disk: str | Path | None = None,
-                 ips: int = 100_000_000, reset_on_triple_fault: bool = False, sync: str = "none",
+                 ips: int = 100_000_000, reset_on_triple_fault: bool = False, sync: str = "none", lax_msrs: bool = False,
                  extra: tuple[str, ...] = ()):
         """memory in MiB; exclude: CPU features to take away (Bochs 3.0); disk: a flat image, of whole cylinders of
         16 heads and 63 sectors; com2: its bytes go to com2.log; sync: "slowdown" keeps its clock from
@@ -238,8 +238,7 @@ class Bochs(Emulator):
         self.slowness = self.build.slowness
         self.ips = ips
         self._locks: list[Path] = []
-        # Unlike the default, an MSR that the CPU does not have is a #GP, as on real CPUs.
-        features = ", ignore_bad_msrs=0"
+        features = "" if lax_msrs else ", ignore_bad_msrs=0"
         features += f', exclude_features="{exclude}"' if exclude else ""
         host_memory = min(memory, 2048)
         lines = [

@@ -7,12 +7,12 @@ from guest import focus, key, payload_conf
 def machine(images, boot, payload):
     conf = payload_conf("one", "echo.elf") + payload_conf("two", "echo.elf") + payload_conf("idle", "hello.elf", extra="autostart = off\n")
     machine = boot(images.trefoil(conf, {"echo.elf": payload("echo"), "hello.elf": payload("hello")}), memory=256)
+    machine.expect(r"echo: ready", 30)
     machine.expect(r"vm=two event=started", 30)
     return machine
 
 
 def test_keys_go_to_the_focused_guest(machine):
-    machine.expect(r"echo: ready", 30)
     machine.send("k")
     machine.expect(r"k", 10)
     focus(machine, "two", 2)

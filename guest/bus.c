@@ -45,6 +45,7 @@ struct bus_range *bus_find(struct bus *b, uint64_t addr)
 static void access_bytes(struct bus *b, struct dev_access *a)
 {
 	uint64_t value = 0;
+	bool answered = false;
 
 	for (unsigned i = 0; i < a->size; i++) {
 		struct bus_range *r = bus_find(b, a->offset + i);
@@ -53,12 +54,14 @@ static void access_bytes(struct bus *b, struct dev_access *a)
 		if (r) {
 			one.offset = a->offset + i - r->base;
 			r->fn(r->dev, &one);
+			answered = true;
 		} else {
-			b->absent++;
 			one.value = 0xff;
 		}
 		value |= (one.value & 0xff) << (8 * i);
 	}
+	if (!answered)
+		b->absent++;
 	if (!a->write)
 		a->value = value;
 }
@@ -70,10 +73,7 @@ void bus_access(struct bus *b, struct dev_access *a)
 	if (likely(r && a->size <= r->width && a->offset - r->base + a->size <= r->len)) {
 		a->offset -= r->base;
 		r->fn(r->dev, a);
-	} else if (r || a->size > 1) {
-		access_bytes(b, a);
 	} else {
-		b->absent++;
-		a->value = 0xff;
+		access_bytes(b, a);
 	}
 }

@@ -15,17 +15,19 @@ CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-
           -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
           -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
           -fmacro-prefix-map=$(CURDIR)/= -ffile-prefix-map=$(CURDIR)=. -Iinclude -I. -I$(BUILD)/include
+# `make TESTHOOKS=1 BUILD=directory`: the variant for tests/system/test_vmcs_check.py
+CFLAGS += $(if $(TESTHOOKS),-DTF_TEST_HOOKS)
 LDFLAGS := -nostdlib -static -z noexecstack -z max-page-size=4096 --build-id=none
 
 ROOMS := boot lib ept guest/dev arch/x86_64 drivers vmx guest core
-C_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)))
+C_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)) $(if $(TESTHOOKS),tests/hooks/break_vmcs.c))
 A_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.asm)))
 OBJS  := $(C_SRC:%.c=$(BUILD)/%.o) $(A_SRC:%.asm=$(BUILD)/%.asm.o)
 
 # Pure files: the same source in the hypervisor and, with sanitizers, in the host tests.
 PURE  := $(wildcard lib/*.c ept/*.c guest/dev/*.c) boot/multiboot2.c drivers/acpi.c drivers/acpi_madt.c core/config.c core/console.c core/console_keys.c core/console_screen.c \
          guest/insn.c guest/insn_exec.c guest/load.c guest/load_linux.c guest/load_multiboot.c guest/load_multiboot2.c guest/load_elf.c \
-         guest/acpi_tables.c
+         guest/acpi_tables.c vmx/check.c vmx/check_controls.c vmx/check_host.c vmx/check_guest.c vmx/check_segments.c guest/bus.c guest/mtrr.c
 
 .PHONY: all clean
 all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso

@@ -135,6 +135,9 @@ static const struct key vm_keys[] = {
 	{ "autostart", BOOL_EXPECTED, set_flag, VM(autostart), .words = BOOL_WORDS },
 	{ "hypervisor", BOOL_EXPECTED, set_flag, VM(hypervisor_bit), .words = BOOL_WORDS },
 	{ "apicv", "auto or off", set_flag, VM(apicv), .words = { "off", "auto" } },
+#ifdef TF_TEST_HOOKS
+	{ "break_vmcs", "ENCODING:VALUE ...", set_text, VM(break_vmcs), .size = BREAK_VMCS_MAX },
+#endif
 };
 
 static const struct key global_keys[] = {

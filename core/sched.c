@@ -11,6 +11,11 @@
 #include <tf/panic.h>
 #include <tf/string.h>
 
+/* The longest that a vCPU runs without a look at the machine's interrupts, also if nobody else wants the CPU. */
+#define BREATH_US 50000
+/* What a vCPU gets of its turn whatever timers are due: or those of hostile guests could leave no time for any. */
+#define UNDISTURBED_US 20
+
 struct sched_vcpu {
 	struct vcpu *v;
 	struct heap_node run;   /* key: virtual time; in the queue unless it runs or sleeps */
@@ -24,10 +29,11 @@ struct sched_cpu {
 	struct heap queue, timers;
 	struct run_limit limit;
 	struct sched_vcpu *current;
-	uint64_t slice;         /* TSC ticks */
+	uint64_t slice, breath; /* TSC ticks */
 	uint64_t slice_end;
 	uint64_t charged;       /* up to here current's time has been charged */
 	uint64_t vnow;          /* virtual time of the queue: never goes back */
+	uint64_t undisturbed;   /* no timer ends the run in progress before this */
 	bool resched, poked;
 	uint64_t idle;
 	struct heap_node *queue_slots[SCHED_MAX_VCPUS], *timer_slots[SCHED_MAX_VCPUS];
@@ -62,6 +68,7 @@ void sched_init_cpu(uint64_t slice_us)
 	heap_init(&s->queue, s->queue_slots, SCHED_MAX_VCPUS);
 	heap_init(&s->timers, s->timer_slots, SCHED_MAX_VCPUS);
 	s->slice = tsc_from_us(slice_us);
+	s->breath = tsc_from_us(BREATH_US);
 	this_cpu()->sched = s;
 	irq_register(IRQ_VECTOR_TIMER, timer_interrupt, s);
 }
@@ -105,7 +112,9 @@ static uint64_t next_timer(const struct sched_cpu *s)
 
 static void set_limit(struct sched_cpu *s)
 {
-	s->limit.until = s->resched || s->poked ? 0 : MIN(s->slice_end, next_timer(s));
+	uint64_t until = MIN(s->slice_end, MAX(next_timer(s), s->undisturbed));
+
+	s->limit.until = s->resched || s->poked ? 0 : MIN(until, rdtsc() + s->breath);
 }
 
 static void charge(struct sched_cpu *s, uint64_t now)
@@ -159,7 +168,7 @@ static void deadline(struct vcpu *v)
 		set_limit(s);
 }
 
-const struct vm_host sched_vm_host = { .wake = wake, .deadline = deadline };
+const struct vm_host sched_vm_host = { .wake = wake, .deadline = deadline, .restart = vmm_restart_due };
 
 void sched_poke(void)
 {
@@ -221,11 +230,22 @@ static void idle(struct sched_cpu *s)
 	s->idle += rdtsc() - start;
 }
 
+/*
+ * What became pending while we were here would be taken by the next VM entry, as an exit. But where that entry has
+ * RFLAGS.IF = 0 some CPUs (Bochs before 3.0's fix) forget it for as long as the guest does not touch IF.
+ */
+static void take_interrupts(void)
+{
+	interrupt_window();
+}
+
 void sched_run(void (*work)(void))
 {
 	struct sched_cpu *s = mine();
+	uint64_t least = tsc_from_us(UNDISTURBED_US);
 
 	for (;;) {
+		take_interrupts();
 		run_timers(s);
 		if (s->poked) {
 			s->poked = false;
@@ -237,8 +257,9 @@ void sched_run(void (*work)(void))
 			continue;
 		}
 		struct vcpu *v = s->current->v;
-		set_limit(s);
 		vcpu_switch_in(v);
+		s->undisturbed = rdtsc() + least;
+		set_limit(s);
 		switch (vcpu_run(v, &s->limit)) {
 		case RUN_HALTED:
 			s->current->runnable = false;

@@ -24,5 +24,7 @@ void sched_poke(void);
 __noreturn void sched_run(void (*work)(void));
 /* A vCPU's VM has stopped; called from sched_run. Implemented in core/vmm.c. */
 void vmm_stopped(struct vm *vm);
+/* Called when TIMER_RESTART, which it armed, is due. */
+void vmm_restart_due(struct vm *vm);
 /* TSC ticks that this CPU has spent without a vCPU to run. */
 uint64_t sched_idle_ticks(void);

@@ -247,5 +247,6 @@ void terminal_drain(void)
 		console_pump(&mux);
 		pause();
 	}
+	uart_flush(&uart);
 	leave(entered);
 }

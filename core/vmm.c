@@ -11,10 +11,19 @@
 static struct {
 	struct vm *vm;
 	uint32_t requests; /* VMM_* */
+	uint64_t started;  /* TSC */
+	uint32_t hasty;    /* starts in a row that ended soon and were followed by another */
+	bool waiting;      /* TIMER_RESTART is armed */
 } slots[CONFIG_MAX_VMS];
 static uint32_t nslots;
 static bool power_off_requested, power_off_with_last, com2_present;
 static int64_t unix_at_start; /* host clock when `tsc_boot` was: the clock is read once */
+
+/* A guest that ends again and again is started at once a few times, then once in a while: what each start costs, and says
+ * in the log, would be the others' loss. */
+#define RESTARTS_AT_ONCE 4
+#define RESTART_SOON_US  10000000
+#define RESTART_DELAY_US 1000000
 
 /* A boot module by its name: the first word of its string. */
 static const struct boot_module *find_module(const struct boot_info *bi, const char *name, size_t len)
@@ -112,6 +121,8 @@ static void create(const struct vm_config *cfg, const struct boot_info *bi)
 
 static void start(struct vm *vm)
 {
+	slots[vm->id].started = rdtsc();
+	slots[vm->id].waiting = false;
 	vm->start_unix = unix_at_start + (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
 	vm_start(vm);
 }
@@ -146,9 +157,26 @@ void vmm_request_power_off(void)
 static bool any_alive(void)
 {
 	for (uint32_t i = 0; i < nslots; i++)
-		if (slots[i].vm->state == VM_STARTING || slots[i].vm->state == VM_RUNNING)
+		if (slots[i].vm->state == VM_STARTING || slots[i].vm->state == VM_RUNNING || slots[i].waiting ||
+		    (slots[i].requests & VMM_START))
 			return true;
 	return false;
+}
+
+void vmm_restart_due(struct vm *vm) { vmm_request(vm, VMM_START); }
+
+static void start_again(struct vm *vm)
+{
+	uint64_t now = rdtsc();
+
+	slots[vm->id].hasty = now - slots[vm->id].started < tsc_from_us(RESTART_SOON_US) ? slots[vm->id].hasty + 1 : 0;
+	if (slots[vm->id].hasty <= RESTARTS_AT_ONCE) {
+		vmm_request(vm, VMM_START);
+		return;
+	}
+	slots[vm->id].waiting = true;
+	vcpu_arm(vm->vcpus[0], TIMER_RESTART, now + tsc_from_us(RESTART_DELAY_US));
+	log_info("vmm", "vm=%s event=restart-delayed delay=%u", vm->cfg.name, RESTART_DELAY_US);
 }
 
 void vmm_stopped(struct vm *vm)
@@ -159,7 +187,7 @@ void vmm_stopped(struct vm *vm)
 	log_info("vmm", "vm=%s event=stopped cause=%s starts=%lu", vm->cfg.name, vm_stop_name(vm->stop), vm->starts);
 	/* A guest that asks for a reset gets one; other ends are final unless on_exit says otherwise. */
 	if (again || vm->stop == VM_STOP_RESET)
-		vmm_request(vm, VMM_START);
+		start_again(vm);
 	else if (power_off_with_last && !any_alive())
 		vmm_request_power_off();
 }
@@ -177,6 +205,13 @@ static void serve(uint32_t i)
 			slots[i].requests = VMM_START; /* once it has stopped */
 		if (r & VMM_RESTART)
 			sched_poke();
+		return;
+	}
+	if ((r & VMM_STOP) && slots[i].waiting) {
+		slots[i].waiting = false;
+		vcpu_arm(vm->vcpus[0], TIMER_RESTART, DEV_NEVER);
+		if (power_off_with_last && !any_alive())
+			vmm_request_power_off();
 		return;
 	}
 	if ((r & (VMM_START | VMM_RESTART)) && !alive)

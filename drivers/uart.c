@@ -35,10 +35,14 @@ enum { REG_DATA = 0, REG_IER = 1, REG_IIR = 2, REG_FCR = 2, REG_LCR = 3, REG_MCR
 static uint8_t get(const struct uart *u, unsigned reg) { return inb((uint16_t)(u->port + reg)); }
 static void put(const struct uart *u, unsigned reg, uint8_t v) { outb((uint16_t)(u->port + reg), v); }
 
+static void wait_idle(const struct uart *u)
+{
+	for (unsigned spins = SEND_SPINS; spins && !(get(u, REG_LSR) & LSR_IDLE); spins--)
+		pause();
+}
+
 static bool probe(const struct uart *u)
 {
-	unsigned spins = SEND_SPINS;
-
 	put(u, REG_SCR, 0x5a);
 	if (get(u, REG_SCR) != 0x5a)
 		return false;
@@ -46,8 +50,7 @@ static bool probe(const struct uart *u)
 	if (get(u, REG_SCR) != 0xa5)
 		return false;
 	/* What an earlier owner has sent goes out first. */
-	while (spins && !(get(u, REG_LSR) & LSR_IDLE))
-		spins--;
+	wait_idle(u);
 	/* In loopback OUT2 and RTS come back as DCD and CTS. */
 	put(u, REG_MCR, MCR_LOOP | MCR_OUT2 | 0x02);
 	uint8_t inputs = get(u, REG_MSR) & MSR_INPUTS;
@@ -140,4 +143,10 @@ void uart_ack(struct uart *u)
 	/* Something is still pending: the line falls and rises again. */
 	put(u, REG_IER, 0);
 	put(u, REG_IER, u->ier);
+}
+
+void uart_flush(struct uart *u)
+{
+	if (u->present)
+		wait_idle(u);
 }

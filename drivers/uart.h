@@ -26,3 +26,5 @@ void uart_interrupts(struct uart *u, bool rx, bool tx);
  * input would otherwise wait for in vain.
  */
 void uart_ack(struct uart *u);
+/* Waits until what was sent has left the wire, some milliseconds at most: a machine that goes off would lose it. */
+void uart_flush(struct uart *u);

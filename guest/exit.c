@@ -62,9 +62,6 @@ static const exit_fn table[EXIT_NKINDS] = {
 	[EXIT_INVVPID] = exit_undefined,
 	[EXIT_VMFUNC] = exit_undefined,
 	[EXIT_ENCLS] = exit_undefined,
-	[EXIT_BAD_GUEST_STATE] = exit_entry_failure,
-	[EXIT_BAD_MSR_LOAD] = exit_entry_failure,
-	[EXIT_MACHINE_CHECK] = exit_entry_failure,
 };
 
 enum action exit_handle(struct vcpu *v)
@@ -73,6 +70,8 @@ enum action exit_handle(struct vcpu *v)
 	exit_fn fn = kind < EXIT_NKINDS ? table[kind] : NULL;
 
 	if (unlikely(!fn)) {
+		if (v->vmx.exit.reason & EXIT_ENTRY_FAILED)
+			return exit_entry_failure(v);
 		vm_stop_report(v, VM_STOP_ERROR, "unhandled VM exit %u (%s)", kind, vmx_exit_name(kind));
 		return ACT_STOP;
 	}

@@ -2,6 +2,7 @@
 #include "arch/x86_64/cpu.h"
 #include "guest/exit.h"
 
+#define AR_TSS16_BUSY 3
 #define CR0_RESERVED (~(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG))
 
 /*
@@ -81,7 +82,8 @@ static enum action write_cr0_guest(struct vcpu *v, uint64_t value)
 	value = (value & ~CR0_RESERVED) | CR0_ET;
 	if ((value & CR0_PG) && !(old & CR0_PG)) {
 		if (efer & EFER_LME) {
-			if (!(cr4 & CR4_PAE) || (vmcs_read(VMCS_GUEST_AR(1)) & AR_L))
+			/* "IA-32e Mode": not with a 16-bit TSS in TR, which an entry refuses too */
+			if (!(cr4 & CR4_PAE) || (vmcs_read(VMCS_GUEST_AR(1)) & AR_L) || AR_TYPE(vmcs_read(VMCS_GUEST_AR(7))) == AR_TSS16_BUSY)
 				return vcpu_gp(v);
 			vmcs_write(VMCS_GUEST_EFER, efer | EFER_LMA);
 			vmcs_write(VMCS_ENTRY_CTL, vmcs_read(VMCS_ENTRY_CTL) | (uint32_t)ENTRY_IA32E);
@@ -138,23 +140,27 @@ static enum action access_cr8(struct vcpu *v, const struct exit_cr *x, uint64_t 
 	return ACT_NEXT;
 }
 
+bool cr3_set(struct vcpu *v, uint64_t value, bool flush)
+{
+	uint64_t old = vmcs_read(VMCS_GUEST_CR3);
+
+	if (vcpu_long_mode() && (value & ~(BIT(v->vm->cpuid.phys_bits) - 1)))
+		return false;
+	vmcs_write(VMCS_GUEST_CR3, value);
+	if ((guest_cr0() & CR0_PG) && (guest_cr4() & CR4_PAE) && !vcpu_long_mode() && !load_pdptes(v)) {
+		vmcs_write(VMCS_GUEST_CR3, old);
+		return false;
+	}
+	if (flush)
+		flush_translations(v);
+	return true;
+}
+
 static enum action write_cr3_guest(struct vcpu *v, uint64_t value)
 {
-	uint64_t cr4 = guest_cr4();
-	bool no_flush = (cr4 & CR4_PCIDE) && (value & BIT(63));
+	bool no_flush = (guest_cr4() & CR4_PCIDE) && (value & BIT(63));
 
-	value &= no_flush ? ~BIT(63) : ~0ull;
-	if (vcpu_long_mode() && (value & ~(BIT(v->vm->cpuid.phys_bits) - 1)))
-		return vcpu_gp(v);
-	uint64_t old = vmcs_read(VMCS_GUEST_CR3);
-	vmcs_write(VMCS_GUEST_CR3, value);
-	if ((guest_cr0() & CR0_PG) && (cr4 & CR4_PAE) && !vcpu_long_mode() && !load_pdptes(v)) {
-		vmcs_write(VMCS_GUEST_CR3, old);
-		return vcpu_gp(v);
-	}
-	if (!no_flush)
-		flush_translations(v);
-	return ACT_NEXT;
+	return cr3_set(v, no_flush ? value & ~BIT(63) : value, !no_flush) ? ACT_NEXT : vcpu_gp(v);
 }
 
 enum action exit_cr_access(struct vcpu *v)

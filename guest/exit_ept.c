@@ -12,6 +12,13 @@ static void restore_nmi_blocking(struct vcpu *v, uint64_t qual)
 			   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCK_NMI);
 }
 
+/* An IDT, a descriptor table or a stack in absent memory: the instruction at RIP is not what accessed it. */
+static enum action delivery_to_device(struct vcpu *v)
+{
+	vm_stop_report(v, VM_STOP_ERROR, "the delivery of event %x accesses a device address", v->vmx.pending_event);
+	return ACT_STOP;
+}
+
 enum action exit_ept_violation(struct vcpu *v)
 {
 	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
@@ -27,7 +34,7 @@ enum action exit_ept_violation(struct vcpu *v)
 	}
 	if (qual & EPTV_FETCH)
 		return vcpu_ud(v); /* absent memory reads as FFh FFh, an undefined opcode */
-	return mmio_emulate(v);
+	return vmx_event_pending(&v->vmx) ? delivery_to_device(v) : mmio_emulate(v);
 }
 
 enum action exit_ept_misconfig(struct vcpu *v)
@@ -39,7 +46,7 @@ enum action exit_ept_misconfig(struct vcpu *v)
 enum action exit_apic_access(struct vcpu *v)
 {
 	vmx_requeue_event(&v->vmx);
-	return mmio_emulate(v);
+	return vmx_event_pending(&v->vmx) ? delivery_to_device(v) : mmio_emulate(v);
 }
 
 /* A trap: the value is in the page and RIP is past the instruction. */

@@ -28,19 +28,25 @@ enum action vcpu_fault(struct vcpu *v, enum x86_vector vec, uint32_t error)
 
 enum action vcpu_page_fault(struct vcpu *v, uint64_t linear, uint32_t error)
 {
-	enum action a = vcpu_fault(v, VEC_PF, error);
-
-	if ((v->vmx.pending_event & INTR_VECTOR) == VEC_PF)
-		write_cr2(linear);
-	return a;
+	write_cr2(linear); /* even if it becomes a double fault */
+	return vcpu_fault(v, VEC_PF, error);
 }
 
 /* The exit left DR6, DR7 and DEBUGCTL as they were before the #DB; an injected #DB does not change them either. */
-static void debug_registers(void)
+static void debug_registers(uint64_t causes)
 {
-	write_dr6((read_dr6() & ~0xfull) | DR6_FIXED | (vmcs_read(VMCS_EXIT_QUALIFICATION) & DR6_CAUSES));
+	write_dr6((read_dr6() & ~0xfull) | DR6_FIXED | causes);
 	vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
 	vmcs_write(VMCS_GUEST_DEBUGCTL, vmcs_read(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR_BTF);
+}
+
+enum action vcpu_debug_trap(struct vcpu *v, uint64_t causes)
+{
+	debug_registers(causes);
+	if (vmx_inject_exception(&v->vmx, VEC_DB, false, 0))
+		return ACT_RETRY;
+	vm_stop_report(v, VM_STOP_TRIPLE_FAULT, "triple fault");
+	return ACT_STOP;
 }
 
 enum action exit_exception(struct vcpu *v)
@@ -59,7 +65,10 @@ enum action exit_exception(struct vcpu *v)
 		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
 			   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCK_NMI);
 	if (vector == VEC_DB)
-		debug_registers();
+		debug_registers(vmcs_read(VMCS_EXIT_QUALIFICATION) & DR6_CAUSES);
+	/* What blocked is over; an entry with it and RFLAGS.TF would have to have a single step pending. */
+	vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
+		   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS));
 	if ((info & INTR_TYPE_MASK) == INTR_TYPE_PRIVSW) { /* ICEBP */
 		v->vmx.pending_event = INTR_VALID | INTR_TYPE_PRIVSW | vector;
 		v->vmx.pending_len = exit_insn_len();
@@ -69,8 +78,6 @@ enum action exit_exception(struct vcpu *v)
 		vm_stop_report(v, VM_STOP_TRIPLE_FAULT, "triple fault");
 		return ACT_STOP;
 	}
-	vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
-		   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS));
 	return ACT_RETRY;
 }
 
@@ -84,20 +91,5 @@ enum action exit_extint(struct vcpu *v)
 enum action exit_triple_fault(struct vcpu *v)
 {
 	vm_stop_report(v, VM_STOP_TRIPLE_FAULT, "triple fault");
-	return ACT_STOP;
-}
-
-enum action exit_entry_failure(struct vcpu *v)
-{
-	vm_stop_report(v, VM_STOP_ERROR, "VM entry failed: %s, qualification %lx", vmx_exit_name(v->vmx.exit.reason),
-		       vmcs_read(VMCS_EXIT_QUALIFICATION));
-	return ACT_STOP;
-}
-
-enum action exit_task_switch(struct vcpu *v)
-{
-	uint64_t q = vmcs_read(VMCS_EXIT_QUALIFICATION);
-
-	vm_stop_report(v, VM_STOP_ERROR, "hardware task switch to selector %04lx is not supported", q & 0xffff);
 	return ACT_STOP;
 }

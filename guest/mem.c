@@ -74,6 +74,8 @@ enum tf_err mem_create(struct guest_mem *m, struct ept *ept, uint64_t bytes)
 	enum tf_err e;
 
 	memset(m, 0, sizeof(*m));
+	if (bytes < HIGH_BASE || !IS_ALIGNED(bytes, PAGE_SIZE))
+		return TF_EINVAL;
 	m->bytes = bytes;
 	if ((e = fill(m, ept, 0, low_end)) || (e = fill(m, ept, HOLE_END, HOLE_END + high))) {
 		mem_destroy(m);
@@ -93,7 +95,7 @@ void mem_destroy(struct guest_mem *m)
 {
 	for (uint32_t i = 0; i < m->nslots; i++)
 		frame_free(m->slots[i].hpa, m->slots[i].order);
-	m->nslots = 0;
+	memset(m, 0, sizeof(*m));
 }
 
 uint64_t mem_clear(struct guest_mem *m, uint64_t done, uint64_t n)

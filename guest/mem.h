@@ -20,7 +20,8 @@ struct guest_mem {
 
 /*
  * Allocates `bytes` of RAM (contents undefined) and maps it: 0 to 640 KiB, the BIOS area from E0000h, from 1 MiB up to
- * 3 GiB, and the rest from 4 GiB. Large pages where alignment allows. TF_ENOMEM gives all back.
+ * 3 GiB, and the rest from 4 GiB. Large pages where alignment allows. TF_EINVAL unless it is whole pages and at least
+ * 1 MiB. An error gives the frames back; what was mapped of them is left to ept_destroy().
  */
 __must_check enum tf_err mem_create(struct guest_mem *m, struct ept *ept, uint64_t bytes);
 void mem_destroy(struct guest_mem *m);

@@ -1,4 +1,5 @@
 /* The loop around VM entry, and the only place that moves RIP. */
+#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/lapic.h"
 #include "guest/exit.h"
 
@@ -65,9 +66,11 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 			return RUN_STOPPED;
 		if (unlikely(!arm_limit(limit)))
 			return RUN_EXPIRED;
+#ifdef TF_TEST_HOOKS
+		test_hook_before_entry(v);
+#endif
 		if (unlikely(vmx_run(&v->vmx))) {
-			vm_stop_report(v, VM_STOP_ERROR, "VM entry failed: %s (error %u)",
-				       vmx_error_name(v->vmx.entry_error), v->vmx.entry_error);
+			vcpu_entry_refused(v);
 			return RUN_STOPPED;
 		}
 		switch (exit_handle(v)) {
@@ -75,6 +78,9 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 			advance(v);
 			break;
 		case ACT_RETRY:
+			/* An event whose delivery exits again comes before the machine's interrupts, each time. */
+			if (unlikely(vmx_event_pending(&v->vmx)))
+				interrupt_window();
 			break;
 		case ACT_HALT:
 			advance(v);

@@ -6,6 +6,9 @@
 #include "guest/walk.h"
 #include <tf/string.h>
 
+#define DEBUGCTL_BTF BIT(1)
+#define TYPE_DATA_UP  1u /* accessed data that does not expand down */
+#define TYPE_WRITABLE 2u
 #define MAX_PIECE 1024 /* iterations; bounds the time between two looks at interrupts */
 
 struct string_op {
@@ -14,6 +17,7 @@ struct string_op {
 	enum insn_seg seg;
 	uint64_t *index;     /* RSI or RDI */
 	bool down;
+	bool step;           /* RFLAGS.TF: a trap after each iteration */
 };
 
 static uint64_t truncate(uint64_t v, unsigned addr_size) { return addr_size == 8 ? v : v & (BIT(8 * addr_size) - 1); }
@@ -66,19 +70,43 @@ static void in_run(struct vcpu *v, const struct string_op *s, uint8_t *data, uin
 	}
 }
 
-/* One element that crosses a page. */
+static enum tf_err translate(struct vcpu *v, const struct string_op *s, uint64_t linear, gpa_t *gpa, enum action *act)
+{
+	uint32_t error;
+
+	if (walk_linear(v, linear, s->io.in ? ACCESS_WRITE : 0, gpa, &error) == TF_OK)
+		return TF_OK;
+	*act = vcpu_page_fault(v, linear, error);
+	return TF_EFAULT;
+}
+
+/* One element that crosses a page. Both pages are looked up before the port is touched: an IN cannot be taken back. */
 static enum tf_err crossing(struct vcpu *v, const struct string_op *s, uint64_t linear, enum action *act)
 {
-	uint8_t data[4];
-	enum tf_err e = walk_copy(v, linear, data, s->io.size, s->io.in ? ACCESS_WRITE : 0, act);
+	uint64_t len = PAGE_SIZE - (linear & (PAGE_SIZE - 1)), rest = s->io.size - len, next = linear + len;
+	uint8_t data[4] = { 0xff, 0xff, 0xff, 0xff };
+	gpa_t low, high;
+	enum tf_err e = translate(v, s, linear, &low, act);
 
-	if (e == TF_OK && s->io.in) {
+	if (e == TF_OK)
+		e = translate(v, s, vcpu_code64() ? next : next & UINT32_MAX, &high, act);
+	if (e)
+		return e;
+	uint8_t *first = mem_at(&v->vm->mem, low, len), *second = mem_at(&v->vm->mem, high, rest);
+	if (s->io.in) {
 		in_run(v, s, data, 1);
-		e = walk_copy(v, linear, data, s->io.size, ACCESS_WRITE, act);
-	} else if (e == TF_OK) {
+		if (first)
+			memcpy(first, data, len);
+		if (second)
+			memcpy(second, data + len, rest);
+	} else {
+		if (first)
+			memcpy(data, first, len);
+		if (second)
+			memcpy(data + len, second, rest);
 		out_run(v, s, data, 1);
 	}
-	return e;
+	return TF_OK;
 }
 
 static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t offset, uint64_t count, uint64_t *done,
@@ -86,7 +114,6 @@ static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t 
 {
 	uint64_t linear, n = 1;
 	gpa_t gpa;
-	uint32_t error;
 	enum tf_err e = walk_segment(v, s->seg, offset, s->io.size, s->io.in, &linear, act);
 
 	if (e)
@@ -95,18 +122,18 @@ static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t 
 		*done = 1;
 		return crossing(v, s, linear, act);
 	}
-	if (vcpu_code64() || AR_TYPE(vmcs_read(VMCS_GUEST_AR(s->seg))) == 3 || AR_TYPE(vmcs_read(VMCS_GUEST_AR(s->seg))) == 1)
+	if (!s->step)
 		n = piece(s, linear, offset, count);
-	if (!vcpu_code64() && n > 1) { /* all of the piece must be inside the limit */
-		uint64_t last = s->down ? 0 : offset + n * s->io.size - 1, limit = vmcs_read(VMCS_GUEST_LIMIT(s->seg));
+	if (!vcpu_code64() && n > 1) { /* all of the piece must be inside the limit; only plain data is looked at for it */
+		uint64_t last = s->down ? 0 : offset + n * s->io.size - 1;
+		unsigned type = AR_TYPE(vmcs_read(VMCS_GUEST_AR(s->seg)));
 
-		if (last > limit)
+		if ((type & ~TYPE_WRITABLE) != TYPE_DATA_UP || last > vmcs_read(VMCS_GUEST_LIMIT(s->seg)))
 			n = 1;
 	}
-	if (walk_linear(v, linear, s->io.in ? ACCESS_WRITE : 0, &gpa, &error)) {
-		*act = vcpu_page_fault(v, linear, error);
-		return TF_EFAULT;
-	}
+	e = translate(v, s, linear, &gpa, act);
+	if (e)
+		return e;
 	uint64_t bytes = n * s->io.size;
 	uint64_t first = s->down ? gpa.v - (bytes - s->io.size) : gpa.v;
 	uint8_t *ram = mem_at(&v->vm->mem, GPA(first), bytes);
@@ -124,12 +151,22 @@ static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t 
 	return TF_OK;
 }
 
+/* Between two iterations a single step traps, and its frame has RF set (SDM 3B, "Single-Step Exception Condition"). */
+static void trap_iteration(void)
+{
+	if (vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF)
+		return;
+	vmcs_write(VMCS_GUEST_RFLAGS, vmcs_read(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+	vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}
+
 enum action exit_string_port(struct vcpu *v, struct exit_io io)
 {
 	uint64_t *g = v->vmx.gpr;
 	uint32_t info = vmcs_read(VMCS_EXIT_INSN_INFO);
-	struct string_op s = { .io = io, .index = io.in ? &g[RDI] : &g[RSI],
-			       .down = vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_DF };
+	uint64_t rflags = vmcs_read(VMCS_GUEST_RFLAGS);
+	struct string_op s = { .io = io, .index = io.in ? &g[RDI] : &g[RSI], .down = rflags & RFLAGS_DF,
+			       .step = rflags & RFLAGS_TF };
 
 	if (!vmx_caps.io_insn_info) {
 		vm_stop_report(v, VM_STOP_ERROR, "INS or OUTS on a CPU that does not describe it (IA32_VMX_BASIC[54])");
@@ -150,5 +187,9 @@ enum action exit_string_port(struct vcpu *v, struct exit_io io)
 		set_part(&g[RCX], s.addr_size, g[RCX] - done);
 	if (v->vm->state != VM_RUNNING)
 		return ACT_STOP;
-	return io.rep && count > done ? ACT_RETRY : ACT_NEXT;
+	if (!io.rep || count == done)
+		return ACT_NEXT;
+	if (s.step)
+		trap_iteration();
+	return ACT_RETRY;
 }

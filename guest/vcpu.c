@@ -40,10 +40,14 @@ static void lapic_no_line(void *ctx, unsigned line, bool level) { (void)ctx, (vo
 static uint64_t lapic_tsc_to_host(void *ctx, uint64_t guest_tsc)
 {
 	struct vcpu *v = ctx;
-	uint64_t host = guest_tsc - v->tsc_offset;
+	uint64_t now = rdtsc(), guest_now = now + v->tsc_offset, host;
 
-	/* a deadline before this CPU's own power-on has passed */
-	return host > guest_tsc && v->tsc_offset < host ? 0 : (host + BIT(LAPIC_TSC_SHIFT) - 1) >> LAPIC_TSC_SHIFT;
+	/* Both counters wrap, at different times: what is compared is how far away the deadline is. */
+	if (guest_tsc <= guest_now)
+		return 0;
+	if (__builtin_add_overflow(now, guest_tsc - guest_now, &host))
+		return DEV_NEVER;
+	return (host >> LAPIC_TSC_SHIFT) + !!(host & (BIT(LAPIC_TSC_SHIFT) - 1));
 }
 
 enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
@@ -95,7 +99,7 @@ void vcpu_destroy(struct vcpu *v)
 	frame_free(virt_to_phys(v), order_of(sizeof(struct vcpu)));
 }
 
-static void set_segment(unsigned s, uint16_t sel, uint64_t base, uint32_t limit, uint32_t ar)
+void vcpu_set_segment(unsigned s, uint16_t sel, uint64_t base, uint32_t limit, uint32_t ar)
 {
 	vmcs_write(VMCS_GUEST_SEL(s), sel);
 	vmcs_write(VMCS_GUEST_BASE(s), base);
@@ -108,16 +112,18 @@ void vcpu_reset(struct vcpu *v)
 	enum { DATA16 = 0x93, CODE16 = 0x9b, LDT = 0x82, TSS32 = 0x8b, CS = 1, LDTR = 6, TR = 7 };
 
 	vcpu_switch_out(v);
+	vmx_vcpu_unload(&v->vmx); /* an entry that failed leaves open whether it is launched */
 	vmx_vcpu_load(&v->vmx);
 	memset(v->vmx.gpr, 0, sizeof(v->vmx.gpr));
-	v->vmx.pending_event = 0;
+	v->vmx.pending_event = v->vmx.pending_len = 0;
+	vmcs_write(VMCS_ENTRY_INTR_INFO, 0); /* an entry that failed left it valid */
 	v->requests = REQ_EVENT | REQ_APIC;
 	v->halted = v->nmi_pending = false;
 	for (unsigned s = 0; s < LDTR; s++)
-		set_segment(s, 0, 0, 0xffff, s == CS ? CODE16 : DATA16);
-	set_segment(CS, 0xf000, 0xffff0000, 0xffff, CODE16);
-	set_segment(LDTR, 0, 0, 0xffff, LDT);
-	set_segment(TR, 0, 0, 0xffff, TSS32);
+		vcpu_set_segment(s, 0, 0, 0xffff, s == CS ? CODE16 : DATA16);
+	vcpu_set_segment(CS, 0xf000, 0xffff0000, 0xffff, CODE16);
+	vcpu_set_segment(LDTR, 0, 0, 0xffff, LDT);
+	vcpu_set_segment(TR, 0, 0, 0xffff, TSS32);
 	vmcs_write(VMCS_GUEST_GDTR_BASE, 0);
 	vmcs_write(VMCS_GUEST_GDTR_LIMIT, 0xffff);
 	vmcs_write(VMCS_GUEST_IDTR_BASE, 0);
@@ -153,7 +159,7 @@ void vcpu_set_entry(struct vcpu *v, const struct load_entry *e)
 
 	vmx_vcpu_load(&v->vmx);
 	for (unsigned s = 0; s < LDTR; s++)
-		set_segment(s, s == CS ? e->cs : e->ds, 0, 0xffffffff, s != CS ? DATA : long64 ? CODE64 : CODE);
+		vcpu_set_segment(s, s == CS ? e->cs : e->ds, 0, 0xffffffff, s != CS ? DATA : long64 ? CODE64 : CODE);
 	vmcs_write(VMCS_GUEST_GDTR_BASE, e->gdt_base);
 	vmcs_write(VMCS_GUEST_GDTR_LIMIT, e->gdt_limit);
 	vmcs_write(VMCS_GUEST_RIP, e->rip);
@@ -232,6 +238,8 @@ void vcpu_timers_due(struct vcpu *v, uint64_t now)
 		vcpu_arm(v, t, DEV_NEVER);
 		if (t == TIMER_LAPIC)
 			vlapic_tick(&v->lapic);
+		else if (t == TIMER_RESTART)
+			v->vm->host->restart(v->vm);
 		else
 			board_timer(v->vm, t);
 	}

@@ -12,7 +12,7 @@ struct vm;
 #define REQ_FLUSH BIT(2) /* the EPT changed */
 #define REQ_APIC  BIT(3) /* the local APIC's mode changed */
 
-enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, NTIMERS };
+enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, TIMER_RESTART, NTIMERS };
 
 /* MSRs that the CPU keeps across exits and that are switched with the vCPU. */
 enum switched_msr { SWITCH_STAR, SWITCH_LSTAR, SWITCH_CSTAR, SWITCH_FMASK, SWITCH_KERNEL_GS, SWITCH_TSC_AUX, NSWITCHED };

@@ -11,7 +11,7 @@
 
 #define CLEAR_PIECE  MiB(2) /* of RAM cleared between two looks at who else wants the CPU */
 #define IO_BITMAP_ORDER 1   /* two frames */
-#define STOP_TEXT    160
+#define STOP_TEXT    288
 #define OPTION_ROM_BASE 0xc0000ull
 #define OPTION_ROM_END  0xe0000ull
 

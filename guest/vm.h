@@ -26,6 +26,8 @@ struct vm_host {
 	void (*wake)(struct vcpu *v);
 	/* The vCPU's next timer deadline is now v->next_deadline (TSC; DEV_NEVER: none). */
 	void (*deadline)(struct vcpu *v);
+	/* TIMER_RESTART, which the layer above has armed, is due. */
+	void (*restart)(struct vm *vm);
 };
 
 struct vm {

@@ -10,6 +10,7 @@
 #define VM_WEIGHT_DEFAULT 100
 #define VM_CMDLINE_MAX  2048
 #define VM_PATH_MAX     256
+#define BREAK_VMCS_MAX  1024
 
 enum vm_kind { VM_AUTO, VM_LINUX, VM_MULTIBOOT, VM_MULTIBOOT2 };
 enum vm_on_exit { VM_ON_EXIT_HALT, VM_ON_EXIT_RESTART };
@@ -31,4 +32,7 @@ struct vm_config {
 	bool autostart;
 	bool hypervisor_bit;                       /* CPUID.1:ECX[31] and the Trefoil leaves */
 	bool apicv;                                /* false: plain APIC emulation even where the CPU could do it */
+#ifdef TF_TEST_HOOKS
+	char break_vmcs[BREAK_VMCS_MAX];           /* VMCS fields to write before the first entry: ENCODING:VALUE ... */
+#endif
 };

@@ -9,12 +9,22 @@
 #define PTE_PS  BIT(7)
 #define PTE_NX  BIT(63)
 #define PTE_PSE36(e) (((e) & 0x1fe000) << 19) /* bits 20:13 of a 4 MiB entry are address bits 39:32 */
+#define PTE_4M_RESERVED BIT(21)
+#define CPUID_PAGES_1G BIT(26) /* 80000001h, EDX */
+#define PTE_FRAME    0x000ffffffffff000ull
+#define PTE_HIGH     0x7ff0000000000000ull /* bits 62:52: ignored in 4-level paging, reserved in PAE paging */
+#define PSE_RESERVED(phys) ((uint32_t)(BIT(22) - BIT(13 + MIN(phys, 40u) - 32))) /* those above the width, and bit 21 */
+#define CPUID_PAGE1GB BIT(26) /* 80000001h EDX */
 
 struct walk {
 	struct vcpu *v;
 	uint64_t cr0, cr4, efer;
 	uint64_t phys_mask;
-	bool user, write, fetch;
+	uint32_t pse_reserved; /* bits of a 4 MiB entry */
+	bool gib_pages;
+	bool user, write, fetch, implicit, pages_1g;
+	uint32_t error;     /* what every page fault of this access says */
+	uint64_t reserved;  /* bits that no entry may have in this paging mode */
 };
 
 /* A paging-structure entry of 4 or 8 bytes in guest RAM; NULL if there is none. */
@@ -41,7 +51,7 @@ static bool permitted(const struct walk *w, bool u, bool wr, bool nx)
 	}
 	if (w->user)
 		return u && (wr || !w->write);
-	if (u && (w->cr4 & CR4_SMAP) && !(vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_AC))
+	if (u && (w->cr4 & CR4_SMAP) && (w->implicit || !(vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_AC)))
 		return false;
 	return wr || !w->write || !(w->cr0 & CR0_WP);
 }
@@ -52,32 +62,34 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 {
 	unsigned width = bits == 9 ? 8 : 4;
 	bool u = true, wr = true, nx = false;
-	uint32_t base = (w->write ? PF_W : 0) | (w->user ? PF_U : 0) |
-			(w->fetch && ((w->efer & EFER_NXE) || (w->cr4 & CR4_SMEP)) ? PF_I : 0);
 
-	*error = base;
+	*error = w->error;
 	for (int level = levels - 1; level >= 0; level--) {
 		unsigned shift = PAGE_SHIFT + (unsigned)level * bits;
 		void *p = entry_at(w, table, linear >> shift & ((1u << bits) - 1), width);
-		uint64_t e = !p ? dev_ones((uint8_t)width) : width == 8 ? *(uint64_t *)p : *(uint32_t *)p;
 
+		if (!p) { /* ones: present, with reserved bits set, as exit_ept.c answers the guest's own access */
+			*error |= PF_P | PF_RSVD;
+			return TF_EFAULT;
+		}
+		/* Read once: other CPUs may write it. */
+		uint64_t e = width == 8 ? __atomic_load_n((uint64_t *)p, __ATOMIC_RELAXED) :
+					  __atomic_load_n((uint32_t *)p, __ATOMIC_RELAXED);
 		if (!(e & PTE_P))
 			return TF_EFAULT;
 		u &= (e & PTE_U) != 0;
 		wr &= (e & PTE_W) != 0;
 		nx |= (e & PTE_NX) != 0;
 		bool large = level > 0 && (e & PTE_PS) && (level <= 2 && (width == 8 || (w->cr4 & CR4_PSE)));
-		uint64_t reserved = width == 8 ? ~w->phys_mask & 0x000ffffffffff000ull : 0;
-		if (width == 8 && !(w->efer & EFER_NXE))
-			reserved |= PTE_NX;
-		if (large && width == 8)
-			reserved |= (BIT(shift) - 1) & ~0x1fffull;
-		if ((e & reserved) || (level == 3 && (e & PTE_PS))) {
-			*error = base | PF_P | PF_RSVD;
+		uint64_t reserved = w->reserved;
+		if (large)
+			reserved |= width == 8 ? (BIT(shift) - 1) & ~0x1fffull : PTE_4M_RESERVED;
+		if ((e & reserved) || (level >= 2 && (e & PTE_PS) && (level == 3 || !w->pages_1g))) {
+			*error |= PF_P | PF_RSVD;
 			return TF_EFAULT;
 		}
 		if (level == 0 || large) {
-			*error = base | PF_P;
+			*error |= PF_P;
 			if (!permitted(w, u, wr, nx))
 				return TF_EFAULT;
 			set_flags(p, width, PTE_A | (w->write ? PTE_D : 0));
@@ -86,7 +98,7 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 			return TF_OK;
 		}
 		set_flags(p, width, PTE_A);
-		table = width == 8 ? e & 0x000ffffffffff000ull : e & 0xfffff000;
+		table = width == 8 ? e & PTE_FRAME : e & 0xfffff000;
 	}
 	return TF_EFAULT;
 }
@@ -97,7 +109,8 @@ enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t 
 		.v = v, .cr0 = vmcs_read(VMCS_GUEST_CR0), .cr4 = vmcs_read(VMCS_GUEST_CR4),
 		.efer = vmcs_read(VMCS_GUEST_EFER), .write = access & ACCESS_WRITE, .fetch = access & ACCESS_FETCH,
 		.phys_mask = (BIT(v->vm->cpuid.phys_bits) - 1) & ~(PAGE_SIZE - 1),
-		.user = !(access & ACCESS_SYSTEM) && vcpu_cpl() == 3,
+		.user = !(access & ACCESS_SYSTEM) && vcpu_cpl() == 3, .implicit = access & ACCESS_SYSTEM,
+		.pages_1g = v->vm->cpuid.extended[1].edx & CPUID_PAGES_1G,
 	};
 	uint64_t cr3 = vmcs_read(VMCS_GUEST_CR3);
 
@@ -105,16 +118,23 @@ enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t 
 		out->v = linear & 0xffffffff;
 		return TF_OK;
 	}
+	bool pae = w.cr4 & CR4_PAE, nxe = pae && (w.efer & EFER_NXE);
+	w.error = (w.write ? PF_W : 0) | (w.user ? PF_U : 0) | (w.fetch && (nxe || (w.cr4 & CR4_SMEP)) ? PF_I : 0);
+	if (pae)
+		w.reserved = (~w.phys_mask & PTE_FRAME) | (nxe ? 0 : PTE_NX);
+	w.gib_pages = v->vm->cpuid.extended[1].edx & CPUID_PAGE1GB;
 	if (w.efer & EFER_LMA)
 		return walk_tables(&w, cr3, linear, 4, 9, out, error);
-	if (w.cr4 & CR4_PAE) {
+	if (pae) {
 		static const struct vmcs_f64 pdpte[4] = { { 0x280a }, { 0x280c }, { 0x280e }, { 0x2810 } };
 		uint64_t e = vmcs_read(pdpte[linear >> 30 & 3]);
 
-		*error = (w.write ? PF_W : 0) | (w.user ? PF_U : 0) | (w.fetch && (w.efer & EFER_NXE) ? PF_I : 0);
+		*error = w.error;
+		w.reserved |= PTE_HIGH;
 		return e & PTE_P ? walk_tables(&w, e, linear, 2, 9, out, error) : TF_EFAULT;
 	}
 	w.phys_mask = ~0ull << PAGE_SHIFT;
+	w.pse_reserved = PSE_RESERVED(v->vm->cpuid.phys_bits);
 	return walk_tables(&w, cr3 & 0xfffff000, linear, 2, 10, out, error);
 }
 

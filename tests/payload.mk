@@ -1,16 +1,21 @@
 # Tiny guests, each one behaviour; the same file boots under GRUB on a bare machine. `make payloads`: $(BUILD)/payload/*.elf
-PAYLOADS       := hello cpu board mmio string memory spin echo bench crash
+PAYLOADS       := hello cpu board mmio string memory spin echo bench crash hostile
+# 32-bit ones, of what long mode has not
+PAYLOADS32     := tasks modes
 PAYLOAD_COMMON := start.asm print.c boot.c trap.c irq.c
 # Sources of a payload beside <name>.c
 PAYLOAD_cpu    := cpu_faults.c cpu_state.c
 PAYLOAD_board  := board_apic.c
+PAYLOAD_COMMON32 := legacy.asm legacy.c print.c boot.c
+PAYLOAD_tasks  := tasks_faults.c tasks_entry.asm
+PAYLOAD_modes  := modes_paging.c modes_entry.asm modes_long.asm
 PAYLOAD_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-clobbered -Wmissing-prototypes -ffreestanding -fno-pic -fno-pie \
                   -mno-red-zone -mgeneral-regs-only -fno-strict-aliasing -fno-stack-protector \
                   -fno-asynchronous-unwind-tables -fcf-protection=none \
                   -fno-tree-loop-distribute-patterns -ffile-prefix-map=$(CURDIR)=.
 
 .PHONY: payloads
-payloads: $(PAYLOADS:%=$(BUILD)/payload/%.elf) $(BUILD)/payload/hello64.elf
+payloads: $(PAYLOADS:%=$(BUILD)/payload/%.elf) $(PAYLOADS32:%=$(BUILD)/payload/%.elf) $(BUILD)/payload/hello64.elf
 
 $(BUILD)/payload/obj/%.c.o: tests/payload/%.c
 	@mkdir -p $(@D)
@@ -28,6 +33,21 @@ $(BUILD)/payload/obj/$(1).elf64: tests/payload/payload.ld \
 endef
 $(foreach p,$(PAYLOADS),$(eval $(call payload_rule,$(p))))
 
+$(BUILD)/payload/obj32/%.c.o: tests/payload/%.c
+	@mkdir -p $(@D)
+	$(CC) -m32 $(PAYLOAD_CFLAGS) -Wno-int-to-pointer-cast -Wno-pointer-to-int-cast -MMD -MP -c $< -o $@
+
+$(BUILD)/payload/obj32/%.asm.o: tests/payload/%.asm
+	@mkdir -p $(@D)
+	$(NASM) -f elf32 -o $@ $<
+
+define payload32_rule
+$(BUILD)/payload/$(1).elf: tests/payload/payload.ld $$(addprefix $(BUILD)/payload/obj32/,$$(addsuffix .o,$(PAYLOAD_COMMON32) $(1).c $(PAYLOAD_$(1))))
+	$$(LD) -m elf_i386 -nostdlib -static -s -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
+		-T $$< -o $$@ $$(filter %.o,$$^)
+endef
+$(foreach p,$(PAYLOADS32),$(eval $(call payload32_rule,$(p))))
+
 # The code is 64-bit, the file ELF32, which every Multiboot loader takes.
 $(BUILD)/payload/%.elf: $(BUILD)/payload/obj/%.elf64
 	$(OBJCOPY) -g -O elf32-i386 $< $@
@@ -37,4 +57,4 @@ $(BUILD)/payload/hello64.elf: $(BUILD)/payload/obj/hello.elf64
 	$(OBJCOPY) -g $< $@
 
 .SECONDARY: $(PAYLOADS:%=$(BUILD)/payload/obj/%.elf64)
--include $(wildcard $(BUILD)/payload/obj/*.d)
+-include $(wildcard $(BUILD)/payload/obj/*.d $(BUILD)/payload/obj32/*.d)

@@ -25,7 +25,9 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tref
 BIOS = "/usr/share/bochs/BIOS-bochs-latest"
 OVMF = "/usr/share/ovmf/OVMF.fd"
 VGA_BIOS = "/usr/share/vgabios/vgabios.bin"
+PATCH = Path(__file__).resolve().parent / "bochs" / "extint.patch"
 DEFAULT_CPU = "corei7_haswell_4770"
+PLAIN_CPU = "corei7_sandy_bridge_2600k"  # without virtual-interrupt delivery
 GATHER_SECONDS = 0.005  # the emulators send byte by byte: let a few come together before looking at them again
 DEBUGGER_CONTINUES = 100  # one "c" per machine reset, and a few to spare
 
@@ -44,6 +46,7 @@ class BochsBuild:
     version: tuple[int, int]
     debugger: bool
     plugins: bool
+    patched: bool  # with tools/bochs/extint.patch; others sometimes deliver a virtual interrupt to a guest with IF=0
 
     @property
     def slowness(self) -> float:
@@ -51,11 +54,17 @@ class BochsBuild:
         return 4.0 if self.debugger else 1.0
 
 
+def is_patched(program: Path) -> bool:
+    """Whether `make bochs` built it, with the patch as it is now."""
+    stamp = Path(f"{program}.patch")
+    return os.access(program, os.X_OK) and stamp.exists() and stamp.read_bytes() == PATCH.read_bytes()
+
+
 @functools.cache
 def find_bochs() -> BochsBuild:
-    """$BOCHS, else the fast build of `make bochs`, else the installed one."""
+    """$BOCHS, else the fast build of `make bochs` if it is of today's patch, else the installed one."""
     fast = CACHE / "bochs-3.0" / "bochs"
-    path = os.environ.get("BOCHS") or (str(fast) if os.access(fast, os.X_OK) else shutil.which("bochs"))
+    path = os.environ.get("BOCHS") or (str(fast) if is_patched(fast) else shutil.which("bochs"))
     if not path:
         raise EmulatorError("Bochs is missing: tools/setup.sh run")
     text = subprocess.run([path, "--help"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -63,7 +72,8 @@ def find_bochs() -> BochsBuild:
     found = re.search(r"Bochs x86 Emulator (\d+)\.(\d+)", text)
     if not found:
         raise EmulatorError(f"{path} is not a Bochs that runs here")
-    return BochsBuild(path, (int(found[1]), int(found[2])), debugger="-rc filename" in text, plugins="LTDL" in text)
+    return BochsBuild(path, (int(found[1]), int(found[2])), debugger="-rc filename" in text, plugins="LTDL" in text,
+                      patched=is_patched(Path(path)))
 
 
 @functools.cache

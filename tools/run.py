@@ -17,7 +17,7 @@ import threading
 import time
 import tty
 
-from emulator import DEFAULT_CPU, Bochs, Emulator, EmulatorError, Qemu, find_bochs, vtx_usable
+from emulator import DEFAULT_CPU, PLAIN_CPU, Bochs, Emulator, EmulatorError, Qemu, find_bochs, vtx_usable
 
 QUIT_KEY = b"\x1c"
 PROGRESS_SECONDS = 0.5
@@ -59,8 +59,10 @@ class Progress:
 def start(arguments: argparse.Namespace) -> Emulator:
     if vtx_usable():
         return Qemu(arguments.workdir, arguments.iso, kvm=True, memory=arguments.memory)
-    ips = IPS_PACKAGED if find_bochs().debugger else IPS_FAST
-    return Bochs(arguments.workdir, arguments.iso, cpu=arguments.cpu, memory=arguments.memory, ips=ips, sync="slowdown")
+    build = find_bochs()
+    ips = IPS_PACKAGED if build.debugger else IPS_FAST
+    cpu = arguments.cpu or (DEFAULT_CPU if build.patched else PLAIN_CPU)
+    return Bochs(arguments.workdir, arguments.iso, cpu=cpu, memory=arguments.memory, ips=ips, sync="slowdown")
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -106,7 +108,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Starts an ISO with this terminal as its serial console.")
     parser.add_argument("iso")
     parser.add_argument("--memory", type=int, default=2048, help="MiB (default 2048)")
-    parser.add_argument("--cpu", default=DEFAULT_CPU, help=f"Bochs CPU model (default {DEFAULT_CPU})")
+    parser.add_argument("--cpu", help="Bochs CPU model")
     parser.add_argument("--workdir", default="build/run", help="where the emulator's files and logs go")
     arguments = parser.parse_args()
 

@@ -10,6 +10,7 @@ struct vmx_caps vmx_caps;
 #define VMX_BASIC_SIZE(b)       ((uint32_t)((b) >> 32 & 0x1fff))
 #define VMX_BASIC_IO_INFO       BIT(54)
 #define VMX_BASIC_TRUE          BIT(55)
+#define VMX_BASIC_ANY_ERROR     BIT(56)
 #define CPUID1_ECX_VMX          BIT(5)
 #define CPUID80000001_EDX_NX    BIT(20)
 
@@ -57,6 +58,7 @@ static void read_caps(struct vmx_caps *c)
 	c->vmcs_size = VMX_BASIC_SIZE(basic);
 	c->true_ctls = basic & VMX_BASIC_TRUE;
 	c->io_insn_info = basic & VMX_BASIC_IO_INFO;
+	c->any_error_code = basic & VMX_BASIC_ANY_ERROR;
 	c->pin = rdmsr(c->true_ctls ? MSR_IA32_VMX_TRUE_PINBASED : MSR_IA32_VMX_PINBASED);
 	c->proc = rdmsr(c->true_ctls ? MSR_IA32_VMX_TRUE_PROCBASED : MSR_IA32_VMX_PROCBASED);
 	c->exit = rdmsr(c->true_ctls ? MSR_IA32_VMX_TRUE_EXIT : MSR_IA32_VMX_EXIT);
@@ -108,7 +110,10 @@ enum tf_err vmx_probe(struct vmx_refusal *why)
 	c->tpr_shadow = vmx_may(c->proc, PROC_TPR_SHADOW);
 	c->apic_access = c->tpr_shadow && vmx_may(c->proc2, PROC2_APIC_ACCESS);
 	c->apic_registers = c->apic_access && vmx_may(c->proc2, PROC2_APIC_REGISTERS);
-	c->virtual_intr = c->apic_registers && vmx_may(c->proc2, PROC2_VIRTUAL_INTR) && vmx_may(c->exit, EXIT_ACK_INTR);
+	/* Every Intel CPU that has virtual-interrupt delivery has posted interrupts too. An emulator that has one without
+	 * the other delivers virtual interrupts to a guest whose IF is 0 (Bochs 2.7). */
+	c->virtual_intr = c->apic_registers && vmx_may(c->proc2, PROC2_VIRTUAL_INTR) &&
+			  vmx_may(c->exit, EXIT_ACK_INTR) && vmx_may(c->pin, PIN_POSTED_INTR);
 	c->x2apic = c->tpr_shadow && vmx_may(c->proc2, PROC2_X2APIC);
 	c->xsaves = vmx_may(c->proc2, PROC2_XSAVES);
 	c->rdtscp = vmx_may(c->proc2, PROC2_RDTSCP);

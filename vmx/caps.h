@@ -7,6 +7,7 @@ struct vmx_caps {
 	uint32_t vmcs_size;
 	bool true_ctls;            /* IA32_VMX_BASIC[55] */
 	bool io_insn_info;         /* IA32_VMX_BASIC[54]: instruction information for INS and OUTS exits */
+	bool any_error_code;       /* IA32_VMX_BASIC[56]: a hardware exception is injected with or without an error code */
 	uint64_t pin, proc, proc2, exit, entry; /* allowed-0 in the low, allowed-1 in the high half */
 	uint64_t ept_vpid;
 	uint64_t misc;

@@ -29,7 +29,8 @@ bool vmx_inject_exception(struct vmx_vcpu *v, uint8_t vector, bool has_error, ui
 		if ((v->pending_event & INTR_VECTOR) == VEC_DF && (v->pending_event & INTR_TYPE_MASK) == INTR_TYPE_HW)
 			return false;
 		if ((first == CONTRIBUTORY && second == CONTRIBUTORY) || (first == PAGE_FAULT && second != BENIGN)) {
-			info = INTR_VALID | INTR_TYPE_HW | INTR_ERROR_CODE | VEC_DF;
+			/* "VM-Entry Interruption-Information Field": no error code in real-address mode */
+			info = INTR_VALID | INTR_TYPE_HW | VEC_DF | (vmcs_read(VMCS_GUEST_CR0) & CR0_PE ? INTR_ERROR_CODE : 0);
 			error = 0;
 		}
 	}

@@ -22,9 +22,10 @@ enum exit_kind {
 
 struct vm_exit {
 	uint32_t reason;       /* as in the VMCS; bit 31: the entry failed */
-	enum exit_kind kind;
+	enum exit_kind kind;   /* not below EXIT_NKINDS if the entry failed */
 };
 #define EXIT_ENTRY_FAILED BIT(31)
+#define EXIT_NONE         0xffffu /* the entry failed before there could be an exit */
 
 static inline uint32_t exit_insn_len(void) { return vmcs_read(VMCS_EXIT_INSN_LEN); }
 

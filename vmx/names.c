@@ -27,6 +27,8 @@ const char *vmx_exit_name(uint32_t reason)
 {
 	uint32_t basic = reason & 0xffff;
 
+	if (reason == EXIT_NONE)
+		return "none";
 	return basic < EXIT_NKINDS && exit_names[basic] ? exit_names[basic] : "unknown";
 }
 

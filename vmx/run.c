@@ -17,11 +17,12 @@ enum tf_err vmx_run(struct vmx_vcpu *v)
 		vmx_commit_event(v);
 	unsigned failed = vmx_enter(v, v->launched);
 	if (unlikely(failed)) {
+		v->exit.reason = EXIT_NONE;
 		v->entry_error = failed == VMFAIL_VALID ? vmcs_read(VMCS_INSTRUCTION_ERROR) : 0;
 		return TF_EIO;
 	}
 	v->exit.reason = vmcs_read(VMCS_EXIT_REASON);
-	v->exit.kind = v->exit.reason & 0xffff;
+	v->exit.kind = v->exit.reason & (EXIT_ENTRY_FAILED | 0xffff);
 	v->launched = true;
 	return TF_OK;
 }

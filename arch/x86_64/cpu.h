@@ -78,6 +78,8 @@ static inline void outl(uint16_t port, uint32_t v) { __asm__ volatile("outl %0, 
 
 static inline void cli(void) { __asm__ volatile("cli" : : : "memory"); }
 static inline void sti(void) { __asm__ volatile("sti" : : : "memory"); }
+/* Lets the machine's pending interrupts in, where neither a guest's run nor a HLT would. */
+static inline void interrupt_window(void) { __asm__ volatile("sti; nop; cli" : : : "memory"); }
 static inline void pause(void) { __asm__ volatile("pause" : : : "memory"); }
 static inline void wbinvd(void) { __asm__ volatile("wbinvd" : : : "memory"); }
 static inline void invlpg(const void *p) { __asm__ volatile("invlpg (%0)" : : "r"(p) : "memory"); }

@@ -48,7 +48,7 @@ static void arithmetic(void)
 	OP("andl $-16, (%%rbx)", TPR, 0xf3, 0, FLAGS_LOGIC);
 	OP("or %%eax, (%%rbx)", TPR, 0x41, 0x80, FLAGS_LOGIC);
 	OP("or (%%rbx), %%rax", ABSENT, 0, 0, FLAGS_LOGIC);
-	OP("orl $0x1000, (%%rbx)", LAPIC + LAPIC_LVT_ERROR, 0x10030, 0, FLAGS_LOGIC);
+	OP("orl $0x10000, (%%rbx)", LAPIC + LAPIC_LVT_ERROR, 0x30, 0, FLAGS_LOGIC);
 	OP("xor %%eax, (%%rbx)", TPR, 0xff, 0xff, FLAGS_LOGIC);
 	OP("xor (%%rbx), %%eax", LAPIC + LAPIC_ICR_HI, 0xff000000, 0x7f000000, FLAGS_LOGIC);
 	OP("xorl $1, (%%rbx)", TPR, 0x80, 0, FLAGS_LOGIC);

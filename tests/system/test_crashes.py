@@ -9,6 +9,7 @@ MODES = [
     ("ud-loop", None),
     ("mmio-flood", None),
     ("port-flood", None),
+    ("msr-flood", None),
     ("hlt-if0", None),
     ("memscan", None),
 ]

@@ -4,7 +4,7 @@ import difflib
 import pytest
 from guest import payload_conf, payload_lines
 
-NAMES = ["hello", "cpu", "board", "mmio", "string", "memory"]
+NAMES = ["hello", "cpu", "board", "mmio", "string", "memory", "tasks", "modes"]
 CPUS = ["corei7_haswell_4770", "corei7_sandy_bridge_2600k", "corei7_skylake_x"]
 ARGUMENTS = "one two"
 

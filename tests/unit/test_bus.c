@@ -1,8 +1,7 @@
 /* guest/bus.c against a map that names each address's device. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 #include <cmocka.h>
 #include "guest/bus.h"
 

@@ -192,6 +192,31 @@ static void test_initrd_never_meets_the_kernel(void **state)
 	free(initrd);
 }
 
+/* RAM in pieces: nothing but a page is in one of them, at any place (fake_ram.h). */
+static void test_files_of_many_pages(void **state)
+{
+	static uint8_t initrd[MiB(5) + 123];
+	struct fixture *f = *state;
+	uint64_t size = SETUP + MiB(7) + 32;
+	uint8_t *k = realloc(f->file, size);
+	const uint8_t *bp;
+
+	assert_non_null(k);
+	f->file = k;
+	for (uint64_t i = 0; i < sizeof(initrd); i++)
+		initrd[i] = (uint8_t)(i * 31 ^ i >> 12);
+	for (uint64_t i = SETUP; i < size; i++)
+		k[i] = (uint8_t)(i * 13 ^ i >> 11);
+	put32(k + 0x1f4, (uint32_t)((size - SETUP) / 16));
+	put32(k + 0x260, MiB(9));
+	f->req.kernel = (struct load_blob){ k, size, "vmlinuz" };
+	f->req.initrd = (struct load_blob){ initrd, sizeof(initrd), "x" };
+	loads(f);
+	assert_memory_equal(at(f, PREF, size - SETUP), k + SETUP, size - SETUP);
+	bp = at(f, f->out.rsi, 4096);
+	assert_memory_equal(at(f, get32(bp + 0x218), sizeof(initrd)), initrd, sizeof(initrd));
+}
+
 static void test_relocation(void **state)
 {
 	struct fixture *f = *state;
@@ -366,7 +391,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_entry_state), T(test_boot_params), T(test_identity_tables), T(test_initrd),
-		T(test_initrd_never_meets_the_kernel), T(test_relocation), T(test_header_checks), T(test_sizes),
+		T(test_initrd_never_meets_the_kernel), T(test_files_of_many_pages), T(test_relocation), T(test_header_checks), T(test_sizes),
 		T(test_cmdline_size), T(test_truncated_files), T(test_wrong_companions), T(test_real_kernel),
 	};
 

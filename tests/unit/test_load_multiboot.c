@@ -506,6 +506,73 @@ static void test_mb2_header(void **state)
 	refused(f, TF_EINVAL, "no Multiboot2 header");
 }
 
+static void test_long_strings(void **state)
+{
+	static char text[VM_CMDLINE_MAX];
+	struct fixture *f = *state;
+	uint8_t byte[VM_MAX_MODULES];
+	const uint8_t *t;
+
+	memset(text, 'x', sizeof(text) - 1);
+	elf32(f);
+	f->req.cmdline = text;
+	f->req.nmodules = VM_MAX_MODULES; /* several pages of boot information */
+	for (unsigned i = 0; i < VM_MAX_MODULES; i++) {
+		byte[i] = (uint8_t)i;
+		f->req.modules[i] = (struct load_blob){ &byte[i], 1, text + i };
+	}
+	mb1_header(f, 3);
+	loads(f);
+	t = at(f, f->out.rbx, 116);
+	assert_string_equal(at(f, get32(t + 16), sizeof(text)), text);
+	for (unsigned i = 0; i < VM_MAX_MODULES; i++)
+		assert_string_equal(at(f, get32(at(f, get32(t + 24) + 16 * i, 16) + 8), sizeof(text) - i), text + i);
+	mb2_one(f, 6, 0, 8, "");
+	loads(f);
+	assert_string_equal(mb2_info_tag(f, 1, 0) + 8, text);
+	for (unsigned i = 0; i < VM_MAX_MODULES; i++) {
+		t = mb2_info_tag(f, 3, i);
+		assert_string_equal(t + 16, text + i);
+		assert_int_equal(*at(f, get32(t + 8), 1), i);
+	}
+}
+
+/* RAM is what the map says: a segment may lie in two ranges that touch, and not in what is reserved. */
+static void test_segments_and_the_map(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *p = f->file + 0x40;
+	struct mem_range map[] = {
+		f->ram.map[0], f->ram.map[1], { MiB(1), LINK + 0x400 - MiB(1), MEM_RAM }, { LINK + 0x400, MiB(1), MEM_RAM },
+	};
+
+	mb1_header(f, 3);
+	elf32(f);
+	f->ram.mem.map = map;
+	f->ram.mem.nmap = 4;
+	loads(f);
+	assert_memory_equal(at(f, LINK, 0x800), f->file + 0x2000, 0x800);
+	map[3].base++;
+	refused(f, TF_EFAULT, "RAM");
+	map[3].base--;
+	map[3].type = MEM_NVS;
+	refused(f, TF_EFAULT, "RAM");
+	map[3].type = MEM_RAM;
+	map[3].len = 0xc00; /* the second segment is behind it */
+	refused(f, TF_EFAULT, "RAM");
+
+	elf32(f);
+	f->ram.mem.map = f->ram.map;
+	f->ram.mem.nmap = 3;
+	f->ram.acpi[0x20] = 0x77;
+	put32(p + 12, FAKE_ACPI); /* there, and reserved: the ACPI tables stay as they are */
+	refused(f, TF_EFAULT, "RAM");
+	assert_int_equal(f->ram.acpi[0x20], 0x77);
+	put32(p + 12, MiB(1) - 0x400);
+	refused(f, TF_EFAULT, "RAM");
+	assert_int_equal(f->ram.acpi[FAKE_ACPI_LEN - 1], 0);
+}
+
 /* A kernel that fills the low memory keeps it: the boot data goes elsewhere. */
 static void test_kernel_in_low_memory(void **state)
 {
@@ -528,7 +595,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(test_mb1_elf32), T(test_mb1_elf64), T(test_mb1_info), T(test_mb1_address_fields), T(test_mb1_header),
 		T(test_elf_checks), T(test_mb2_info), T(test_mb2_required_tags), T(test_mb2_address), T(test_mb2_relocatable),
-		T(test_mb2_header), T(test_kernel_in_low_memory),
+		T(test_mb2_header), T(test_long_strings), T(test_segments_and_the_map),
+		T(test_kernel_in_low_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

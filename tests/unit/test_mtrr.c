@@ -1,6 +1,7 @@
 /* guest/mtrr.c against SDM 3A, "Memory Type Range Registers (MTRRs)". */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <cmocka.h>
 #include "guest/mtrr.h"
 

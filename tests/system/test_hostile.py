@@ -1,0 +1,63 @@
+"""What a guest can do between two exits must not take the machine from its neighbour, which sleeps until a key comes."""
+import pytest
+from guest import payload_conf
+
+# What the hostile guest does, and what is said of it: by the log, or by itself (None: it may go on for ever).
+MODES = [
+    ("xcr0", r"hostile: xcr0 done"),
+    ("icebp", r"hostile: icebp done"),
+    ("far-deadline", r"hostile: far-deadline fired 0 times"),
+    ("idt-mmio", r"vm=bad event=stopped cause=error"),
+    ("stack-mmio", r"vm=bad event=stopped cause=error"),
+    ("ud-for-ever", None),
+    ("db-loop", None),
+    ("lapic-storm", None),
+    ("lapic-storm-if0", None),
+    ("pit-storm", None),
+]
+
+
+@pytest.mark.parametrize("extra", ["", "apicv = off\n"], ids=["apicv", "no-apicv"])
+@pytest.mark.parametrize("mode, report", MODES, ids=[mode for mode, _ in MODES])
+def test_the_neighbour_hears_its_keys(images, boot, payload, mode, report, extra):
+    conf = "[trefoil]\nshow_all = on\n" + payload_conf("good", "echo.elf") + payload_conf("bad", "hostile.elf", mode, extra=extra)
+    machine = boot(images.trefoil(conf, {"echo.elf": payload("echo"), "hostile.elf": payload("hostile")}), memory=256)
+    machine.expect(r"hostile: begins", 30)
+    if report:
+        machine.expect(report, 30)
+    for letter in b"abcdefghij":
+        machine.send(bytes([letter]))
+        machine.expect(bytes([letter]), 20)
+    machine.send(b"\x04")
+    machine.expect(r"payload: done", 20)
+    assert "panic:" not in machine.log
+
+
+def test_a_guest_that_dies_at_once_for_ever_is_slowed_down(images, boot, payload):
+    conf = payload_conf("good", "echo.elf") + payload_conf("bad", "crash.elf", "triple", memory="4M", extra="on_exit = restart\n")
+    machine = boot(images.trefoil(conf, {"echo.elf": payload("echo"), "crash.elf": payload("crash")}), memory=256)
+    machine.expect(r"vm=bad event=restart-delayed ", 30)
+    machine.expect(r"vm=bad event=started", 30)
+    for letter in b"abcdefghij":
+        machine.send(bytes([letter]))
+        machine.expect(bytes([letter]), 20)
+    machine.send(b"\x04")
+    machine.expect(r"payload: done", 20)
+
+
+def test_a_restart_by_the_console_is_no_last_stop(images, boot, payload):
+    conf = "[trefoil]\npoweroff = on\n" + payload_conf("a", "echo.elf")
+    machine = boot(images.trefoil(conf, {"echo.elf": payload("echo")}), memory=256)
+    machine.expect(r"echo: ready", 30)
+    machine.send(b"\x1dr")
+    machine.expect(r"vm=a event=started", 30)
+    machine.expect(r"echo: ready", 30)
+
+
+@pytest.mark.parametrize("mode", ["lapic-storm", "lapic-storm-if0"])
+def test_many_storms(images, boot, payload, mode):
+    conf = payload_conf("good", "echo.elf") + "".join(payload_conf(f"bad{i}", "hostile.elf", mode, memory="4M") for i in range(12))
+    machine = boot(images.trefoil(conf, {"echo.elf": payload("echo"), "hostile.elf": payload("hostile")}), memory=256)
+    machine.expect(r"echo: ready", 60)
+    machine.send(b"abcdefghij\x04")
+    machine.expect(r"payload: done", 30)

@@ -3,8 +3,8 @@
 
     check-layers.py BUILD_DIR PURE_FILE...
 
-Includes are checked in the sources, calls in the objects under BUILD_DIR (none there: not checked). What include/tf
-declares may be called from anywhere, wherever it is defined. Pure files further include only the vocabulary, lib and
+Includes are checked in the sources, calls in the objects under BUILD_DIR (none there: not checked). A room may call what
+a header declares that it may include, wherever that is defined: so a lower room states what it wants from above. Pure files further include only the vocabulary, lib and
 their own room or another pure one, and their objects hold no writable data and no instruction that is privileged or
 tells the time or the CPU.
 """
@@ -105,8 +105,8 @@ def check_objects(build: Path, pure: set[str]) -> list[str]:
     objects = [p for room in ORDER for p in (build / room).glob("*.o")]
     if not objects:
         return []
-    declared = " ".join(p.read_text() for p in Path("include/tf").glob("*.h"))
-    vocabulary = set(re.findall(r"\b\w+\b", declared))
+    words = {room: set(re.findall(r"\b\w+\b", " ".join(p.read_text() for p in Path(room).glob("*.h")))) for room in ORDER}
+    declared = {user: set().union(*(words[used] for used in ORDER if not may_use(user, used))) for user in ORDER}
     table = symbols(objects)
     owner: dict[str, str] = {}
     for name, entries in table.items():
@@ -122,7 +122,7 @@ def check_objects(build: Path, pure: set[str]) -> list[str]:
             code = subprocess.run(["objdump", "-d", "--no-show-raw-insn", name], check=True, capture_output=True, text=True)
             errors += [f"{source}: impure instruction '{hit[0].strip()}'" for hit in IMPURE.finditer(code.stdout)]
         for kind, symbol in entries:
-            if kind == "U" and symbol in owner and symbol not in vocabulary:
+            if kind == "U" and symbol in owner and symbol not in declared[room] and not symbol.startswith("__stack_chk_"):
                 used = room_of(owner[symbol])
                 if why := may_use(room, used):
                     errors.append(f"{source}: refers to {symbol} of {owner[symbol]}: {why}")

@@ -31,8 +31,6 @@ put:    mov     dx, COM1_DATA
         mov     esi, ebx
         dec     edi
         jnz     half
-        mov     al, 10
-        out     dx, al
 stop:   cli
         hlt
         jmp     stop

@@ -73,6 +73,9 @@ void bus_access(struct bus *b, struct dev_access *a)
 	if (likely(r && a->size <= r->width && a->offset - r->base + a->size <= r->len)) {
 		a->offset -= r->base;
 		r->fn(r->dev, a);
+	} else if (a->size == 1) {
+		b->absent++;
+		a->value = dev_ones(1);
 	} else {
 		access_bytes(b, a);
 	}

@@ -12,7 +12,7 @@
 #define TYPE_CONFORMING  4u /* of code */
 #define TYPE_RW          2u /* data: writable, code: readable */
 #define AR_V86           0xf3u
-#define AR_CODE_ACCESSED 0x9bu
+#define AR_CS_UNLOADED   0x9fu /* conforming, DPL 0: fits every CPL and RPL */
 #define AR_OF_DPL(dpl)   ((uint32_t)(dpl) << 5)
 #define USER             3u
 
@@ -28,8 +28,7 @@ static bool refuse(struct task_switch *t, enum x86_vector vec, uint16_t selector
 static void set_unloaded(struct task_switch *t, unsigned cpl)
 {
 	for (unsigned s = 0; s < SEG_GS + 1; s++) {
-		uint32_t ar = s == CS ? AR_CODE_ACCESSED | AR_OF_DPL(cpl) :
-			      s == SS ? (uint32_t)AR_UNUSABLE | AR_OF_DPL(cpl) : (uint32_t)AR_UNUSABLE;
+		uint32_t ar = s == CS ? AR_CS_UNLOADED : (uint32_t)AR_UNUSABLE | (s == SS ? AR_OF_DPL(cpl) : 0);
 
 		vcpu_set_segment(s, t->state.sel[s], 0, 0, ar);
 	}
@@ -187,7 +186,6 @@ bool task_load(struct task_switch *t)
 		return true;
 	if (!load_ss(t))
 		return false;
-	vmcs_write(VMCS_GUEST_AR(CS), AR_CODE_ACCESSED | AR_OF_DPL(SELECTOR_RPL(t->state.sel[CS])));
 	for (unsigned i = 0; i < ARRAY_SIZE(data); i++)
 		if (!load_data(t, data[i]))
 			return false;

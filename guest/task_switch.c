@@ -1,7 +1,7 @@
 /*
  * Hardware task switches: VMX operation has none, so each one exits before it has changed anything (SDM 3C, "Treatment
  * of Task Switches") and is done here (SDM 3A, "Task Switching"). Up to commit() a fault belongs to the old task, which
- * is unchanged then; after it to the new one, whose task_load.c part may end halfway.
+ * is unchanged then; after it to the new one (task_load.c).
  */
 #include "guest/task_switch.h"
 #include "guest/walk.h"

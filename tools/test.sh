@@ -31,7 +31,7 @@ step() {
 counted() {
 	local name=$1 line
 	shift
-	"$@" 2>&1 | tee "$logs/$name.log" | grep -E '^(ok|FAIL|SKIP|ERROR) |^[^ ]+: (error|warning):|assert|^\['
+	"$@" 2>&1 | tee "$logs/$name.log" | grep -E '^(ok|FAIL|FAILED|SKIPPED|ERROR) |: error: '
 	line=$(grep -E "^$name: [0-9]+ passed, [0-9]+ failed" "$logs/$name.log" | tail -n 1)
 	if [[ $line =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed ]]; then
 		echo "$line"

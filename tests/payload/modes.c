@@ -107,8 +107,8 @@ static void virtual8086(void)
 	memset(v86_tss.ports, 0xff, sizeof(v86_tss.ports));
 	v86_tss.ports[SCRATCH / 8] &= (uint8_t)~(1u << (SCRATCH % 8));
 	v86_tss.end = 0xff;
-	set_descriptor(SEL_TSS64, ADDRESS(&v86_tss), sizeof(v86_tss) - 1, ACC_TSS, 0);
-	__asm__ volatile("ltr %w0" :: "r"(SEL_TSS64));
+	set_descriptor(SEL_TSS_V86, ADDRESS(&v86_tss), sizeof(v86_tss) - 1, ACC_TSS, 0);
+	__asm__ volatile("ltr %w0" :: "r"(SEL_TSS_V86));
 	v86_pass("iopl 0", 0, 0);
 	v86_pass("iopl 3", EF_IOPL, 0);
 	set_stub(0x40, GATE_INT32 | ACC_DPL3);

@@ -5,10 +5,9 @@
 #define PIC2_DATA 0xa1
 #define VECTOR    0x71
 #define GATE      0x72
-#define GATE_USER 0x73
+#define GATE_USER 0x73 /* in user_calls() too */
 #define ICR_SELF  0x40000
 #define ICR_NMI   0x4400
-#define DR6_BT    0x8000
 
 struct tss32 task_a, task_b, task_handler;
 struct tss16 task_16;
@@ -133,12 +132,10 @@ static void calls(void)
 	TASK_CALL(SEL_A);
 	show_state("nested");
 	show_busy();
-	set_descriptor(SEL_GATE, SEL_A << 16, 0, ACC_TASK, 0);
 	task_init(&task_a, SEL_A, task_entry, a_plain);
 	gdt32[SEL_GATE / 8] = (uint64_t)ACC_TASK << 40 | SEL_A << 16;
 	TASK_CALL(SEL_GATE);
 	show_state("through a gate");
-	gdt32[SEL_GATE / 8] |= (uint64_t)ACC_DPL3 << 40;
 	/* The upper halves of selectors in a TSS are not the switch's. */
 	main_tss.es = main_tss.ds = 0xabcd0000;
 	TASK_CALL(SEL_A);

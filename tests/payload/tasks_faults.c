@@ -215,6 +215,13 @@ static bool in_new_task(struct frame32 *f)
 #define NEW_TASK(name, ...) ({ expected = name; resume_at = 0; task_init(&task_a, SEL_A, task_entry, plain); __VA_ARGS__; TASK_CALL(SEL_A); \
 	print("%s: back a=%x\n", name, *access_byte(SEL_A)); })
 
+/* Until SS is loaded the CPL is 3; with a CS of ring 3 also for an entry that takes it from CS (Bochs 2.7). */
+static void in_ring3(void)
+{
+	task_a.cs = SEL_UCODE32;
+	task_a.ss = task_a.ds = task_a.es = task_a.fs = SEL_UDATA32;
+}
+
 static void behind(void)
 {
 	legacy_hook = in_new_task;
@@ -224,10 +231,10 @@ static void behind(void)
 	set_descriptor(SEL_SMALL_CODE, 0, 0xff, ACC_CODE, FLAG_DB);
 	set_descriptor(SEL_LDT_A, 0, 7, ACC_LDT & ~ACC_P, 0);
 	NEW_TASK("good");
-	NEW_TASK("ldt in ldt", task_a.ldt = 4);
-	NEW_TASK("ldt behind the table", task_a.ldt = SEL_BEYOND);
-	NEW_TASK("ldt is data", task_a.ldt = SEL_DATA);
-	NEW_TASK("ldt absent", task_a.ldt = SEL_LDT_A);
+	NEW_TASK("ldt in ldt", in_ring3(); task_a.ldt = 4);
+	NEW_TASK("ldt behind the table", in_ring3(); task_a.ldt = SEL_BEYOND);
+	NEW_TASK("ldt is data", in_ring3(); task_a.ldt = SEL_DATA);
+	NEW_TASK("ldt absent", in_ring3(); task_a.ldt = SEL_LDT_A);
 	NEW_TASK("cs null", task_a.cs = 0);
 	NEW_TASK("cs data", task_a.cs = SEL_DATA);
 	NEW_TASK("cs absent", task_a.cs = SEL_NO_CODE);
@@ -235,18 +242,18 @@ static void behind(void)
 	NEW_TASK("cs in no ldt", task_a.cs = 0xc);
 	NEW_TASK("cs limit", task_a.cs = SEL_SMALL_CODE);
 	NEW_TASK("cs dpl", task_a.cs = SEL_CODE | 3; task_a.ss = SEL_UDATA32);
-	NEW_TASK("ss null", task_a.ss = 0);
-	NEW_TASK("ss code", task_a.ss = SEL_CODE);
-	NEW_TASK("ss read-only", task_a.ss = SEL_READ_ONLY);
-	NEW_TASK("ss absent", task_a.ss = SEL_NO_DATA);
-	NEW_TASK("ss dpl", task_a.ss = SEL_UDATA32);
-	NEW_TASK("ss rpl", task_a.ss = SEL_DATA | 1);
+	NEW_TASK("ss null", in_ring3(); task_a.ss = 0);
+	NEW_TASK("ss code", in_ring3(); task_a.ss = SEL_UCODE32);
+	NEW_TASK("ss read-only", in_ring3(); task_a.ss = SEL_READ_ONLY | 3);
+	NEW_TASK("ss absent", in_ring3(); task_a.ss = SEL_NO_DATA | 3);
+	NEW_TASK("ss dpl", in_ring3(); task_a.ss = SEL_DATA | 3);
+	NEW_TASK("ss rpl", in_ring3(); task_a.ss = SEL_UDATA32 & ~2);
 	NEW_TASK("ds absent", task_a.ds = SEL_NO_DATA);
 	NEW_TASK("ds execute only", task_a.ds = SEL_EXEC_ONLY);
 	NEW_TASK("ds read-only", task_a.ds = SEL_READ_ONLY; task_a.es = SEL_BEYOND);
 	NEW_TASK("es tss", task_a.es = SEL_MAIN);
 	NEW_TASK("fs behind the table", task_a.fs = SEL_BEYOND);
-	NEW_TASK("gs dpl", task_a.cs = SEL_UCODE32; task_a.ss = task_a.ds = task_a.es = task_a.fs = SEL_UDATA32; task_a.gs = SEL_DATA);
+	NEW_TASK("gs dpl", in_ring3(); task_a.gs = SEL_DATA);
 	NEW_TASK("gs null", task_a.gs = 3);
 	NEW_TASK("all null", task_a.gs = task_a.fs = task_a.es = 0);
 	NEW_TASK("flags", task_a.eflags = 0xffc0802a & ~EF_VM);
@@ -258,7 +265,7 @@ static void behind(void)
 		 task_a.ds = 0x1111; task_a.es = 0x2222; task_a.fs = 0x3333; task_a.gs = 0x4444);
 	NEW_TASK("v86 and bad ldt", task_a.eflags |= EF_VM; task_a.cs = V86_CODE >> 4; task_a.eip = 0; task_a.ldt = SEL_DATA;
 		 task_a.ds = 0x1111; task_a.es = 0x2222; task_a.fs = 0x3333; task_a.gs = 0x4444);
-	NEW_TASK("t and bad ss", task_a.t = 1; task_a.ss = 0);
+	NEW_TASK("t and bad ss", in_ring3(); task_a.t = 1; task_a.ss = 0);
 	legacy_hook = NULL;
 }
 

@@ -180,6 +180,12 @@ static void report_ready(const struct boot_info *bi)
 		 frames_free_bytes() >> 10);
 }
 
+static void work(void)
+{
+	vmm_work();
+	terminal_poll();
+}
+
 void core_main(const struct boot_info *bi)
 {
 	struct vmx_refusal why;
@@ -212,5 +218,5 @@ void core_main(const struct boot_info *bi)
 	if (vmm_count() == 0)
 		refuse("a VM that can be created", "see the lines above");
 	report_ready(bi);
-	sched_run(vmm_work);
+	sched_run(work);
 }

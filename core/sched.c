@@ -11,7 +11,7 @@
 #include <tf/panic.h>
 #include <tf/string.h>
 
-/* The longest that a vCPU runs without a look at the machine's interrupts, also if nobody else wants the CPU. */
+/* The longest without a look at the machine's interrupts and at `work`, also if nobody wants the CPU. */
 #define BREATH_US 50000
 /* What a vCPU gets of its turn whatever timers are due: or those of hostile guests could leave no time for any. */
 #define UNDISTURBED_US 20
@@ -214,29 +214,17 @@ static void pick(struct sched_cpu *s)
 	s->vnow = MAX(s->vnow, s->current->vtime);
 }
 
-/* Sleeps until an interrupt; the local APIC's timer stands for the next deadline. */
+/* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, or the next look around. */
 static void idle(struct sched_cpu *s)
 {
-	uint64_t start = rdtsc(), next = next_timer(s);
+	uint64_t start = rdtsc(), next = MIN(next_timer(s), start + s->breath);
 
 	if (next <= start || s->poked)
 		return;
-	if (next == DEV_NEVER)
-		lapic_timer_stop();
-	else
-		lapic_timer_arm(next);
+	lapic_timer_arm(next);
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
 	s->limit.armed = 0;
 	s->idle += rdtsc() - start;
-}
-
-/*
- * What became pending while we were here would be taken by the next VM entry, as an exit. But where that entry has
- * RFLAGS.IF = 0 some CPUs (Bochs before 3.0's fix) forget it for as long as the guest does not touch IF.
- */
-static void take_interrupts(void)
-{
-	interrupt_window();
 }
 
 void sched_run(void (*work)(void))
@@ -245,12 +233,12 @@ void sched_run(void (*work)(void))
 	uint64_t least = tsc_from_us(UNDISTURBED_US);
 
 	for (;;) {
-		take_interrupts();
+		/* What is pending would be taken by the next VM entry, as an exit. But where that entry has RFLAGS.IF = 0 some
+		 * CPUs (Bochs 2.7) forget it for as long as the guest does not touch IF. */
+		interrupt_window();
 		run_timers(s);
-		if (s->poked) {
-			s->poked = false;
-			work();
-		}
+		s->poked = false;
+		work();
 		pick(s);
 		if (!s->current) {
 			idle(s);

@@ -18,9 +18,9 @@ void sched_add(struct vcpu *v);
 void sched_remove(struct vcpu *v);
 /* The hooks that the guest layer calls. */
 extern const struct vm_host sched_vm_host;
-/* Makes the running vCPU come back soon, so that `work` of sched_run is done. From any interrupt handler. */
+/* Makes the running vCPU come back at once, so that `work` of sched_run() is done. From any interrupt handler. */
 void sched_poke(void);
-/* Runs vCPUs for ever. `work` is called between runs, with interrupts off, when sched_poke() was. */
+/* Runs vCPUs for ever. `work` is called between runs, with interrupts off. */
 __noreturn void sched_run(void (*work)(void));
 /* A vCPU's VM has stopped; called from sched_run. Implemented in core/vmm.c. */
 void vmm_stopped(struct vm *vm);

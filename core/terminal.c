@@ -12,12 +12,14 @@
 #define OUT_SIZE      KiB(16)
 #define HISTORY_ORDER 4 /* 64 KiB per guest */
 #define RX_PIECE      64
+#define OVERDUE_US    20000 /* a full FIFO leaves in 1.4 ms */
 
 static struct spinlock lock = SPINLOCK_INIT; /* guards everything below */
 static struct console_mux mux;
 static struct uart uart;
 static bool interrupts;                      /* the UART interrupts: nobody need pump without one */
 static bool transmitting;                    /* its transmit interrupt is on and will pump again */
+static uint64_t overdue;                     /* TSC: without an interrupt until then, it was lost */
 static uint8_t out_storage[OUT_SIZE];
 static struct vconsole consoles[CONFIG_MAX_VMS];
 static char focus[VM_NAME_MAX];              /* whose console is shown first; empty: the first VM's */
@@ -47,6 +49,7 @@ static void transmit(void)
 	console_pump(&mux);
 	if ((transmitting = console_tx_pending(&mux)))
 		uart_interrupts(&uart, true, true);
+	overdue = rdtsc() + tsc_from_us(OVERDUE_US);
 }
 
 void terminal_interrupt(void *ctx)
@@ -59,9 +62,16 @@ void terminal_interrupt(void *ctx)
 		console_rx(&mux, buf, n);
 	console_pump(&mux);
 	transmitting = console_tx_pending(&mux);
+	overdue = rdtsc() + tsc_from_us(OVERDUE_US);
 	uart_interrupts(&uart, true, transmitting);
 	uart_ack(&uart);
 	leave(entered);
+}
+
+void terminal_poll(void)
+{
+	if (transmitting && rdtsc() > overdue)
+		terminal_interrupt(NULL);
 }
 
 static void log_sink(const char *line, size_t len)

@@ -7,6 +7,8 @@
 void terminal_init(const struct config *cfg, uint16_t port);
 /* The handler of the UART's interrupt. */
 void terminal_interrupt(void *ctx);
+/* Heals a lost interrupt: output goes on. To be called now and then. */
+void terminal_poll(void);
 /* Turns the UART's interrupts on; until then terminal_drain() moves output. */
 void terminal_start(void);
 /* What the UART of VM number `id` writes to. */

@@ -12,7 +12,7 @@ void vmm_create_all(const struct config *cfg, const struct boot_info *bi, bool h
 void vmm_request(struct vm *vm, enum vmm_request what);
 /* Asks for the machine to be powered off. */
 void vmm_request_power_off(void);
-/* Does what was asked; the `work` of sched_run(). */
+/* Does what was asked; part of the `work` of sched_run(). */
 void vmm_work(void);
 uint32_t vmm_count(void);
 struct vm *vmm_vm(uint32_t i);

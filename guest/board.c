@@ -19,6 +19,8 @@
 
 enum { PORT_OF_PIT, PORT_OF_RTC, PORT_OF_ACPI, PORT_OF_UART };
 
+static unsigned gsi_of(unsigned irq) { return irq == IRQ_TIMER ? GSI_TIMER : irq; }
+
 static uint64_t port_now(void *ctx)
 {
 	(void)ctx;
@@ -37,6 +39,25 @@ static void port_irq(void *ctx, unsigned line, bool level)
 	struct board_port *p = ctx;
 
 	board_irq(p->vm, line, level);
+}
+
+/* Neither interrupt controller holds the line's last edge for a CPU that can take it. */
+static bool port_irq_taken(void *ctx, unsigned line)
+{
+	const struct vm *vm = ((const struct board_port *)ctx)->vm;
+	struct apic_msg msg;
+
+	if (vpic_requested(&vm->board.pic, line) && vlapic_extint(&vm->vcpus[0]->lapic))
+		return false;
+	if (!vioapic_message(&vm->board.ioapic, gsi_of(line), &msg))
+		return true;
+	for (uint32_t i = 0; i < vm->nvcpus; i++) {
+		const struct vlapic *l = &vm->vcpus[i]->lapic;
+
+		if (vlapic_matches(l, msg.dest, msg.logical) && vlapic_requested(l, msg.vector))
+			return false;
+	}
+	return true;
 }
 
 static void pic_intr(void *ctx, bool level)
@@ -59,7 +80,7 @@ void board_irq(struct vm *vm, unsigned irq, bool level)
 {
 	if (irq != IRQ_CASCADE)
 		vpic_set_irq(&vm->board.pic, irq, level);
-	vioapic_set_irq(&vm->board.ioapic, irq == IRQ_TIMER ? GSI_TIMER : irq, level);
+	vioapic_set_irq(&vm->board.ioapic, gsi_of(irq), level);
 }
 
 void board_timer(struct vm *vm, unsigned timer)
@@ -82,7 +103,9 @@ static void port_init(struct vm *vm, unsigned n, unsigned timer)
 	struct board_port *p = &vm->board.port[n];
 
 	*p = (struct board_port){ .vm = vm, .timer = timer };
-	p->host = (struct dev_host){ .ctx = p, .hz = tsc_hz, .now = port_now, .arm = port_arm, .irq = port_irq };
+	p->host = (struct dev_host){
+		.ctx = p, .hz = tsc_hz, .now = port_now, .arm = port_arm, .irq = port_irq, .irq_taken = port_irq_taken,
+	};
 }
 
 enum tf_err board_create(struct vm *vm)

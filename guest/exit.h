@@ -25,6 +25,10 @@ enum action exit_task_switch(struct vcpu *v);
 
 /* Emulates the memory access of the instruction at RIP (guest/mmio.c). */
 enum action mmio_emulate(struct vcpu *v);
+/* The same for an access to the APIC-access page. */
+enum action mmio_emulate_apic(struct vcpu *v, uint32_t offset);
+/* The same where the CPU has said which translation it made. */
+enum action mmio_emulate_at(struct vcpu *v, uint64_t linear, uint64_t gpa);
 
 /* MSR state that a reset sets (guest/exit_msr.c), and the MSRs that run without an exit. */
 void msr_reset(struct vcpu *v);

@@ -34,7 +34,11 @@ enum action exit_ept_violation(struct vcpu *v)
 	}
 	if (qual & EPTV_FETCH)
 		return vcpu_ud(v); /* absent memory reads as FFh FFh, an undefined opcode */
-	return vmx_event_pending(&v->vmx) ? delivery_to_device(v) : mmio_emulate(v);
+	if (vmx_event_pending(&v->vmx))
+		return delivery_to_device(v);
+	if (qual & EPTV_LINEAR_VALID)
+		return mmio_emulate_at(v, vmcs_read(VMCS_GUEST_LINEAR), vmcs_read(VMCS_GUEST_PHYS));
+	return mmio_emulate(v);
 }
 
 enum action exit_ept_misconfig(struct vcpu *v)
@@ -46,7 +50,12 @@ enum action exit_ept_misconfig(struct vcpu *v)
 enum action exit_apic_access(struct vcpu *v)
 {
 	vmx_requeue_event(&v->vmx);
-	return vmx_event_pending(&v->vmx) ? delivery_to_device(v) : mmio_emulate(v);
+	if (vmx_event_pending(&v->vmx))
+		return delivery_to_device(v);
+	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
+	if (APIC_ACCESS_TYPE(qual) > APIC_ACCESS_WRITE)
+		return mmio_emulate(v);
+	return mmio_emulate_apic(v, APIC_ACCESS_OFFSET(qual));
 }
 
 /* A trap: the value is in the page and RIP is past the instruction. */

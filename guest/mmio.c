@@ -6,7 +6,14 @@
 
 #define MAX_REP 256 /* iterations of a REP between two looks at interrupts */
 
-struct mmio_ctx { struct vcpu *v; enum action act; };
+struct mmio_ctx {
+	struct vcpu *v;
+	enum action act;
+	/* The CPU's own translation of the access that made the exit, where it tells it: linear -> gpa. After an APIC-access
+	 * exit only the offset in the page is known. */
+	bool known, offset_only;
+	uint64_t linear, gpa;
+};
 
 static enum tf_err env_linear(void *ctx, enum insn_seg seg, uint64_t offset, uint8_t size, bool write, uint64_t *out)
 {
@@ -42,7 +49,9 @@ static enum tf_err access_page(struct mmio_ctx *c, uint64_t linear, uint8_t size
 	uint32_t error;
 	gpa_t gpa;
 
-	if (walk_linear(v, linear, write ? ACCESS_WRITE : 0, &gpa, &error)) {
+	if (c->known && (c->offset_only ? linear & (PAGE_SIZE - 1) : linear) == c->linear) {
+		gpa = GPA(c->gpa);
+	} else if (walk_linear(v, linear, write ? ACCESS_WRITE : 0, &gpa, &error)) {
 		c->act = vcpu_page_fault(v, linear, error);
 		return TF_EFAULT;
 	}
@@ -92,12 +101,12 @@ static enum action undecoded(struct vcpu *v, const uint8_t *bytes, size_t n)
 	return ACT_STOP;
 }
 
-enum action mmio_emulate(struct vcpu *v)
+static enum action emulate(struct mmio_ctx *ctx)
 {
-	struct mmio_ctx ctx = { v, ACT_RETRY };
+	struct vcpu *v = ctx->v;
 	uint64_t rip = vmcs_read(VMCS_GUEST_RIP), rflags = vmcs_read(VMCS_GUEST_RFLAGS), old_rip = rip, old_flags = rflags;
 	uint64_t rsp = v->vmx.gpr[RSP] = vmcs_read(VMCS_GUEST_RSP);
-	struct insn_env env = { .ctx = &ctx, .gpr = v->vmx.gpr, .rip = &rip, .rflags = &rflags,
+	struct insn_env env = { .ctx = ctx, .gpr = v->vmx.gpr, .rip = &rip, .rflags = &rflags,
 				.linear = env_linear, .read = env_read, .write = env_write };
 	uint8_t bytes[INSN_MAX];
 	size_t n = walk_fetch(v, bytes, sizeof(bytes));
@@ -110,11 +119,13 @@ enum action mmio_emulate(struct vcpu *v)
 		return vcpu_ud(v);
 	if (e)
 		return undecoded(v, bytes, n);
+	if (insn.op == INSN_MOVS) /* two memory operands: which of them was it? */
+		ctx->known = ctx->known && !ctx->offset_only;
 	e = insn_execute(&insn, &env, MAX_REP);
 	if (v->vmx.gpr[RSP] != rsp)
 		vmcs_write(VMCS_GUEST_RSP, v->vmx.gpr[RSP]);
 	if (e == TF_EFAULT)
-		return ctx.act;
+		return ctx->act;
 	if (e)
 		return undecoded(v, bytes, n);
 	if (rflags != old_flags)
@@ -125,4 +136,24 @@ enum action mmio_emulate(struct vcpu *v)
 		return ACT_RETRY;
 	v->next_len = insn.len;
 	return ACT_NEXT;
+}
+
+enum action mmio_emulate(struct vcpu *v)
+{
+	return emulate(&(struct mmio_ctx){ .v = v, .act = ACT_RETRY });
+}
+
+enum action mmio_emulate_apic(struct vcpu *v, uint32_t offset)
+{
+	struct mmio_ctx ctx = { .v = v, .act = ACT_RETRY, .known = true, .offset_only = true, .linear = offset,
+				.gpa = APIC_DEFAULT_BASE + offset };
+
+	return emulate(&ctx);
+}
+
+enum action mmio_emulate_at(struct vcpu *v, uint64_t linear, uint64_t gpa)
+{
+	struct mmio_ctx ctx = { .v = v, .act = ACT_RETRY, .known = true, .linear = linear, .gpa = gpa };
+
+	return emulate(&ctx);
 }

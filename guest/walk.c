@@ -9,19 +9,16 @@
 #define PTE_PS  BIT(7)
 #define PTE_NX  BIT(63)
 #define PTE_PSE36(e) (((e) & 0x1fe000) << 19) /* bits 20:13 of a 4 MiB entry are address bits 39:32 */
-#define PTE_4M_RESERVED BIT(21)
 #define CPUID_PAGES_1G BIT(26) /* 80000001h, EDX */
 #define PTE_FRAME    0x000ffffffffff000ull
 #define PTE_HIGH     0x7ff0000000000000ull /* bits 62:52: ignored in 4-level paging, reserved in PAE paging */
-#define PSE_RESERVED(phys) ((uint32_t)(BIT(22) - BIT(13 + MIN(phys, 40u) - 32))) /* those above the width, and bit 21 */
-#define CPUID_PAGE1GB BIT(26) /* 80000001h EDX */
+#define PSE_RESERVED(phys) ((uint32_t)(BIT(22) - BIT(13 + MIN(phys, 40u) - 32))) /* of a 4 MiB entry: above the width, and bit 21 */
 
 struct walk {
 	struct vcpu *v;
 	uint64_t cr0, cr4, efer;
 	uint64_t phys_mask;
 	uint32_t pse_reserved; /* bits of a 4 MiB entry */
-	bool gib_pages;
 	bool user, write, fetch, implicit, pages_1g;
 	uint32_t error;     /* what every page fault of this access says */
 	uint64_t reserved;  /* bits that no entry may have in this paging mode */
@@ -33,8 +30,10 @@ static void *entry_at(struct walk *w, uint64_t table, unsigned index, unsigned w
 	return mem_at(&w->v->vm->mem, GPA((table & w->phys_mask) + (uint64_t)index * width), width);
 }
 
-static void set_flags(void *pte, unsigned width, uint64_t flags)
+static void set_flags(void *pte, unsigned width, uint64_t entry, uint64_t flags)
 {
+	if ((entry & flags) == flags)
+		return;
 	if (width == 8)
 		__atomic_fetch_or((uint64_t *)pte, flags, __ATOMIC_RELAXED);
 	else
@@ -83,7 +82,7 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 		bool large = level > 0 && (e & PTE_PS) && (level <= 2 && (width == 8 || (w->cr4 & CR4_PSE)));
 		uint64_t reserved = w->reserved;
 		if (large)
-			reserved |= width == 8 ? (BIT(shift) - 1) & ~0x1fffull : PTE_4M_RESERVED;
+			reserved |= width == 8 ? (BIT(shift) - 1) & ~0x1fffull : w->pse_reserved;
 		if ((e & reserved) || (level >= 2 && (e & PTE_PS) && (level == 3 || !w->pages_1g))) {
 			*error |= PF_P | PF_RSVD;
 			return TF_EFAULT;
@@ -92,12 +91,12 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 			*error |= PF_P;
 			if (!permitted(w, u, wr, nx))
 				return TF_EFAULT;
-			set_flags(p, width, PTE_A | (w->write ? PTE_D : 0));
+			set_flags(p, width, e, PTE_A | (w->write ? PTE_D : 0));
 			uint64_t frame = width == 8 ? e & w->phys_mask : (e & 0xfffff000) | (large ? PTE_PSE36(e) : 0);
 			out->v = (frame & ~(BIT(shift) - 1)) | (linear & (BIT(shift) - 1));
 			return TF_OK;
 		}
-		set_flags(p, width, PTE_A);
+		set_flags(p, width, e, PTE_A);
 		table = width == 8 ? e & PTE_FRAME : e & 0xfffff000;
 	}
 	return TF_EFAULT;
@@ -122,7 +121,6 @@ enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t 
 	w.error = (w.write ? PF_W : 0) | (w.user ? PF_U : 0) | (w.fetch && (nxe || (w.cr4 & CR4_SMEP)) ? PF_I : 0);
 	if (pae)
 		w.reserved = (~w.phys_mask & PTE_FRAME) | (nxe ? 0 : PTE_NX);
-	w.gib_pages = v->vm->cpuid.extended[1].edx & CPUID_PAGE1GB;
 	if (w.efer & EFER_LMA)
 		return walk_tables(&w, cr3, linear, 4, 9, out, error);
 	if (pae) {

@@ -30,17 +30,24 @@ static uint8_t rte_delivery(uint64_t rte) { return rte >> 8 & 7; }
 /* SMI, NMI, INIT and ExtINT are edges whatever the entry says. */
 static bool rte_level(uint64_t rte) { return rte & RTE_LEVEL && rte_delivery(rte) <= LOWEST; }
 
-static void vioapic_send(struct vioapic *io, unsigned pin)
+bool vioapic_message(const struct vioapic *io, unsigned pin, struct apic_msg *msg)
 {
+	ASSERT(pin < VIOAPIC_PINS);
 	uint64_t rte = io->rte[pin];
-	struct apic_msg msg = {
+	*msg = (struct apic_msg){
 		.dest = (uint32_t)(rte >> 56),
 		.logical = rte >> 11 & 1,
 		.delivery = rte_delivery(rte),
 		.vector = (uint8_t)rte,
 		.level = rte_level(rte),
 	};
-	if (msg.delivery == RESERVED_3 || msg.delivery == RESERVED_6)
+	return !(rte & RTE_MASKED);
+}
+
+static void vioapic_send(struct vioapic *io, unsigned pin)
+{
+	struct apic_msg msg;
+	if (!vioapic_message(io, pin, &msg) || msg.delivery == RESERVED_3 || msg.delivery == RESERVED_6)
 		return;
 	if (msg.level)
 		io->irr_level |= 1u << pin;

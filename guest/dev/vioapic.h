@@ -28,6 +28,8 @@ void vioapic_init(struct vioapic *io, uint32_t id, void (*send)(void *ctx, const
 void vioapic_access(void *io, struct dev_access *a); /* MMIO, 32-bit registers at 0, 10h, 40h */
 /* Asserts or negates an input (the polarity in its entry is not looked at). Edges that come while it is masked are lost. */
 void vioapic_set_irq(struct vioapic *io, unsigned pin, bool level);
+/* False if the entry is masked; else what it sends. */
+bool vioapic_message(const struct vioapic *io, unsigned pin, struct apic_msg *msg);
 /* A local APIC's EOI broadcast for a level-triggered vector. */
 void vioapic_eoi(struct vioapic *io, uint8_t vector);
 /* True if some entry is level-triggered with this vector and is unmasked or in service: its EOI must be seen

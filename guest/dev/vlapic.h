@@ -62,6 +62,7 @@ struct vlapic {
 	uint64_t deadline;            /* armed host time, or DEV_NEVER */
 	uint32_t esr;                 /* collected errors, shown after a write to ESR */
 	uint32_t timer_lvt;           /* LVT timer entry in force */
+	uint32_t backlog;             /* periodic timer interrupts that wait until the one before is taken */
 	uint8_t timer_shift;          /* log2 of the timer's divider */
 	uint8_t lint;                 /* LINT0 and LINT1 levels */
 	bool lint0_remote_irr;        /* a level-triggered LINT0 was delivered and awaits its EOI */
@@ -109,10 +110,15 @@ bool vlapic_extint(const struct vlapic *l);
 int vlapic_pending(struct vlapic *l);
 /* The CPU takes it: IRR to ISR. Asserts that it is in IRR: call it with what vlapic_pending said just before. */
 void vlapic_ack(struct vlapic *l, uint8_t vector);
+/* Is the vector in IRR, requested and not taken yet? */
+bool vlapic_requested(const struct vlapic *l, uint8_t vector);
 /* Highest IRR vector whatever the priority, and highest ISR vector; -1 if none (for RVI and SVI). */
 int vlapic_highest_irr(const struct vlapic *l);
 int vlapic_highest_isr(const struct vlapic *l);
 /* The EOI of `vector` was done by the CPU (EOI-induced VM exit): broadcast if it was level-triggered. */
 void vlapic_eoi_done(struct vlapic *l, uint8_t vector);
-/* The timer's deadline has come: fires if due, re-arms a periodic timer; missed periods coalesce into one interrupt. */
+/*
+ * The timer's deadline has come: fires if due, re-arms a periodic timer. Periods that ended while the last interrupt was
+ * not taken yet, up to a second's, are made up for: an interrupt each, in quicker succession. The count keeps its phase.
+ */
 void vlapic_tick(struct vlapic *l);

@@ -17,6 +17,7 @@ static int vlapic_highest(const struct vlapic *l, uint32_t base)
 
 int vlapic_highest_irr(const struct vlapic *l) { return vlapic_highest(l, APIC_IRR); }
 int vlapic_highest_isr(const struct vlapic *l) { return vlapic_highest(l, APIC_ISR); }
+bool vlapic_requested(const struct vlapic *l, uint8_t vector) { return apic_vector_test(l, APIC_IRR, vector); }
 
 /* SDM 3A, "Task and Processor Priorities" */
 uint32_t vlapic_update_ppr(struct vlapic *l)

@@ -2,11 +2,18 @@
  * The local APIC's timer (SDM 3A, "APIC Timer"). host->hz is its input clock, so one count is 1 << timer_shift host
  * ticks. `deadline` is when the running countdown ends; the current count is computed from it. `timer_lvt` is the LVT
  * entry in force: with APIC-register virtualization the page already has the next one when we hear of it.
+ *
+ * IRR holds one request of a vector, and a guest that waits for its turn of the CPU takes none. The periodic interrupts
+ * that would be lost so, which a guest that always runs would have had, are its backlog: given late, one at a time.
  */
 #include "guest/dev/vlapic_regs.h"
 
 /* A periodic timer does not fire more often than this a second; what a guest asks beyond it coalesces. */
 #define TIMER_MAX_RATE 50000
+
+/* The backlog is no more than the last second's interrupts, or this; they come so much faster than the period at most. */
+#define BACKLOG_MAX     1000
+#define BACKLOG_SPEEDUP 8
 
 #define DCR_POWER_UP_SHIFT 1 /* DCR 0 divides by 2 */
 
@@ -26,7 +33,22 @@ static uint64_t timer_period(const struct vlapic *l)
 /* A masked timer counts and needs no wake-up: what it missed is settled when somebody looks. */
 static void timer_arm(struct vlapic *l)
 {
-	l->host->arm(l->host->ctx, l->timer_lvt & LVT_MASKED ? DEV_NEVER : l->deadline);
+	uint64_t wake = l->timer_lvt & LVT_MASKED ? DEV_NEVER : l->deadline;
+	if (l->backlog) {
+		uint64_t pace = MAX(timer_period(l) / BACKLOG_SPEEDUP, l->host->hz / TIMER_MAX_RATE + 1);
+		wake = MIN(wake, timer_after(l->host->now(l->host->ctx), pace));
+	}
+	l->host->arm(l->host->ctx, wake);
+}
+
+/* Gives one of the interrupts that are due, if the last one has been taken. */
+static void timer_give(struct vlapic *l)
+{
+	uint8_t vector = l->timer_lvt & LVT_VECTOR;
+	if (!l->backlog || vlapic_requested(l, vector))
+		return;
+	l->backlog--;
+	vlapic_inject(l, vector, false);
 }
 
 /*
@@ -38,23 +60,31 @@ static uint64_t timer_settle(struct vlapic *l)
 	uint64_t now = l->host->now(l->host->ctx);
 	if (l->deadline == DEV_NEVER || now < l->deadline)
 		return now;
-	uint64_t period = timer_period(l);
+	uint64_t period = timer_period(l), ended = 1, most = 0;
 	if (timer_mode(l) == LVT_TIMER_PERIODIC && period) {
 		uint64_t missed = (now - l->deadline) / period;
 		uint64_t gap = l->host->hz / TIMER_MAX_RATE / period;
 		l->deadline = timer_after(l->deadline, (missed + 1 + gap) * period);
+		if (!gap) {
+			ended += missed;
+			most = MIN(l->host->hz / period, (uint64_t)BACKLOG_MAX);
+		}
 	} else {
 		l->deadline = DEV_NEVER;
 		l->tsc_deadline = 0;
 	}
-	if (!(l->timer_lvt & LVT_MASKED))
-		vlapic_inject(l, l->timer_lvt & LVT_VECTOR, false);
+	if (!(l->timer_lvt & LVT_MASKED)) {
+		l->backlog = (uint32_t)MIN(l->backlog + ended, most + 1);
+		timer_give(l);
+		l->backlog = (uint32_t)MIN(l->backlog, most);
+	}
 	return now;
 }
 
 void vlapic_tick(struct vlapic *l)
 {
 	timer_settle(l);
+	timer_give(l);
 	if (l->deadline != DEV_NEVER)
 		timer_arm(l);
 }
@@ -63,6 +93,7 @@ static void timer_stop(struct vlapic *l)
 {
 	l->tsc_deadline = 0;
 	l->deadline = DEV_NEVER;
+	l->backlog = 0;
 }
 
 void vlapic_timer_reset(struct vlapic *l)
@@ -78,6 +109,8 @@ void vlapic_timer_lvt_written(struct vlapic *l, uint32_t lvt)
 	timer_settle(l);
 	uint32_t old = timer_mode(l);
 	l->timer_lvt = lvt;
+	if (lvt & LVT_MASKED || old != timer_mode(l))
+		l->backlog = 0;
 	if ((old | timer_mode(l)) & LVT_TIMER_DEADLINE && old != timer_mode(l)) {
 		*apic_reg(l, APIC_TIMER_ICR) = 0;
 		timer_stop(l);
@@ -93,6 +126,7 @@ void vlapic_timer_load(struct vlapic *l, uint32_t count)
 	}
 	uint64_t now = timer_settle(l);
 	*apic_reg(l, APIC_TIMER_ICR) = count;
+	l->backlog = 0;
 	l->deadline = count ? timer_after(now, timer_period(l)) : DEV_NEVER;
 	timer_arm(l);
 }
@@ -119,6 +153,7 @@ void vlapic_timer_divide(struct vlapic *l, uint32_t dcr)
 {
 	uint64_t now = timer_settle(l);
 	uint64_t left = timer_left(l, now);
+	l->backlog = 0;
 	l->timer_shift = (uint8_t)((((dcr >> 1 & 4) | (dcr & 3)) + 1) & 7);
 	if (left) {
 		l->deadline = timer_after(now, left << l->timer_shift);

@@ -109,6 +109,13 @@ uint8_t vpic_ack(struct vpic *p)
 
 bool vpic_intr(const struct vpic *p) { return p->intr_level; }
 
+bool vpic_requested(const struct vpic *p, unsigned irq)
+{
+	ASSERT(irq < 16);
+	const struct vpic_chip *c = &p->chip[irq / 8];
+	return (c->irr & ~c->imr) >> irq % 8 & 1;
+}
+
 void vpic_set_irq(struct vpic *p, unsigned irq, bool level)
 {
 	ASSERT(irq < 16 && irq != CASCADE);

@@ -31,6 +31,8 @@ void vpic_access_elcr(void *p, struct dev_access *a);
  * the input stays high: who gives edges lowers the line just before the next one, not after it.
  */
 void vpic_set_irq(struct vpic *p, unsigned irq, bool level);
+/* An input asks, is not masked, and has not been acknowledged yet. */
+bool vpic_requested(const struct vpic *p, unsigned irq);
 /* The level of INTR now. */
 bool vpic_intr(const struct vpic *p);
 /* INTA cycle: acknowledges and returns the vector (a spurious one where nothing is pending any more). */

@@ -35,6 +35,13 @@
 /* Faster periodic edges are coalesced, so that a guest cannot keep the host's timer busy. */
 #define MAX_EDGES_HZ 20000
 
+/*
+ * An edge before the last one is taken is lost. To a guest that waits for its turn of the CPU it must not be: such edges
+ * are given later, as a backlog of a second's or so many at most, and so much faster than the period at most.
+ */
+#define BACKLOG_MAX     1000
+#define BACKLOG_SPEEDUP 8
+
 static uint64_t clocks_in(const struct vpit *p, uint64_t ticks)
 {
 	return mul_div(ticks, PIT_HZ, p->host->hz);
@@ -72,16 +79,43 @@ static void set_line(struct vpit *p, bool level)
 	p->host->irq(p->host->ctx, 0, level);
 }
 
-static void give_edges(struct vpit *p, uint64_t clocks)
+static bool too_fast(const struct vpit_channel *c)
 {
-	uint64_t due = vpit_edges_until(&p->ch[0], clocks);
+	return vpit_periodic(c) && c->count < PIT_HZ / MAX_EDGES_HZ;
+}
+
+static void pulse(struct vpit *p)
+{
+	set_line(p, false);
+	set_line(p, true);
+}
+
+/* Gives one of the edges that are due, if the last one has been taken. */
+static void give_edge(struct vpit *p)
+{
+	if (!p->backlog || (p->host->irq_taken && !p->host->irq_taken(p->host->ctx, 0)))
+		return;
+	p->backlog--;
+	pulse(p);
+}
+
+static void run_edges(struct vpit *p, uint64_t clocks)
+{
+	const struct vpit_channel *c = &p->ch[0];
+	uint64_t due = vpit_edges_until(c, clocks), most = 0;
 
 	if (due <= p->edges)
 		return;
+	if (vpit_periodic(c)) {
+		if (!too_fast(c))
+			most = MIN(PIT_HZ / c->count, (uint32_t)BACKLOG_MAX);
+		p->backlog = (uint32_t)MIN(p->backlog + (due - p->edges), most + 1);
+		give_edge(p);
+		p->backlog = (uint32_t)MIN(p->backlog, most);
+	} else {
+		pulse(p);
+	}
 	p->edges = due;
-	if (p->ch[0].mode != 0)
-		set_line(p, false);
-	set_line(p, true);
 }
 
 static void arm(struct vpit *p, uint64_t now)
@@ -96,10 +130,11 @@ static void arm(struct vpit *p, uint64_t now)
 		return;
 	}
 	deadline = c->start + (clock > c->held ? ticks_for(p, clock - c->held) : 0);
-	if (vpit_periodic(c) && c->count < PIT_HZ / MAX_EDGES_HZ) {
-		soonest = now + p->host->hz / MAX_EDGES_HZ + 1;
+	soonest = now + p->host->hz / MAX_EDGES_HZ + 1;
+	if (too_fast(c))
 		deadline = MAX(deadline, soonest);
-	}
+	if (p->backlog)
+		deadline = MIN(deadline, MAX(soonest, now + ticks_for(p, c->count / BACKLOG_SPEEDUP)));
 	p->host->arm(p->host->ctx, deadline);
 }
 
@@ -112,7 +147,7 @@ static void channel_run(struct vpit *p, struct vpit_channel *c, uint64_t now)
 		bool at_half = (c->switch_at - 1) % c->count != 0;
 
 		if (c == &p->ch[0])
-			give_edges(p, c->switch_at);
+			run_edges(p, c->switch_at);
 		c->start += ticks_for(p, c->switch_at - c->held);
 		c->count = c->next_count;
 		c->pending = false;
@@ -122,7 +157,7 @@ static void channel_run(struct vpit *p, struct vpit_channel *c, uint64_t now)
 		clocks = elapsed(p, c, now);
 	}
 	if (c == &p->ch[0])
-		give_edges(p, clocks);
+		run_edges(p, clocks);
 }
 
 static void count_begin(struct vpit *p, struct vpit_channel *c, uint32_t count, uint64_t now)
@@ -187,6 +222,8 @@ static void count_out(struct vpit *p, struct vpit_channel *c, uint8_t value)
 		else if (c->rw == RW_MSB)
 			raw = (uint16_t)(value << 8);
 		c->write_msb = false;
+		if (c == &p->ch[0])
+			p->backlog = 0;
 		count_written(p, c, raw, now);
 	}
 	if (c == &p->ch[0])
@@ -230,7 +267,7 @@ static void set_mode(struct vpit *p, struct vpit_channel *c, uint8_t value, uint
 	c->status_latched = c->count_latched = false;
 	if (c != &p->ch[0])
 		return;
-	p->edges = 0;
+	p->edges = p->backlog = 0;
 	set_line(p, c->mode != 0);
 	arm(p, now);
 }
@@ -374,5 +411,6 @@ void vpit_tick(struct vpit *p)
 	uint64_t now = time_now(p);
 
 	channel_run(p, &p->ch[0], now);
+	give_edge(p);
 	arm(p, now);
 }

@@ -28,13 +28,16 @@ struct vpit {
 	struct vpit_channel ch[3];
 	uint8_t port61;       /* gate 2 and speaker data enable */
 	bool line;            /* level of IRQ 0 */
-	uint64_t edges;       /* IRQ 0 edges given so far of the current count */
+	uint64_t edges;       /* IRQ 0 edges of the current count so far */
+	uint32_t backlog;     /* of them, those that wait until the one before is taken */
 };
 
 /* Channel 0 drives line 0. */
 void vpit_init(struct vpit *p, const struct dev_host *host);
 void vpit_access(void *p, struct dev_access *a);        /* ports 40h to 43h */
 void vpit_access_61(void *p, struct dev_access *a);     /* port 61h */
-/* The armed deadline has come (or not quite): gives the edges that are due and arms the next. Periodic edges that
- * were missed by more than one period are coalesced, as a machine that was too slow to take them would see it. */
+/*
+ * The armed deadline has come (or not quite): gives an edge if one is due and arms the next. Periodic edges that came
+ * while the last one was not taken yet, up to a second's, are made up for: one by one, in quicker succession.
+ */
 void vpit_tick(struct vpit *p);

@@ -14,6 +14,7 @@ struct dev_host {
 	void (*arm)(void *ctx, uint64_t deadline);          /* call the device's _tick() at or after this time; */
 	                                                    /* replaces the earlier request; DEV_NEVER cancels it */
 	void (*irq)(void *ctx, unsigned line, bool level);  /* drives an interrupt line (ISA IRQ or GSI number) */
+	bool (*irq_taken)(void *ctx, unsigned line);        /* optional: would another edge be seen as one more? */
 };
 #define DEV_NEVER UINT64_MAX
 

@@ -20,7 +20,7 @@ __noreturn void boot_start(uint32_t magic, uint64_t mbi_phys);
 
 static __noreturn void refuse(const char *why)
 {
-	log_error("boot", "refused: the boot information cannot be used: %s", why);
+	log_error("boot", "event=refused missing=usable boot information: %s", why);
 	for (;;)
 		__asm__ volatile("cli; hlt" : : : "memory");
 }

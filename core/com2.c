@@ -1,4 +1,5 @@
 #include "core/com2.h"
+#include "arch/x86_64/lock.h"
 #include "drivers/uart.h"
 #include "lib/ring.h"
 

@@ -27,8 +27,6 @@
 #define COM1_IRQ    4
 #define COM2_IRQ    3
 #define CONFIG_NAME "trefoil.conf"
-#define CONFIG_ORDER 7 /* 512 KiB */
-_Static_assert(sizeof(struct config) <= PAGE_SIZE << CONFIG_ORDER, "CONFIG_ORDER");
 #define MEMORY_MIN  MiB(24)
 #define BIOS_AREA   0xe0000
 #define BIOS_LEN    0x20000
@@ -125,16 +123,15 @@ static void config_error(void *ctx, unsigned line, const char *vm, const char *k
 }
 
 /* Into frames that the caller frees: it is large, and needed only until the VMs exist. */
-static struct config *read_config(const struct boot_info *bi, unsigned order, hpa_t *frames)
+static struct config *read_config(const struct boot_info *bi, hpa_t *frames)
 {
 	const struct config_report report = { NULL, config_error };
 	size_t n = strlen(CONFIG_NAME);
 	struct config *config;
 
-	if (frame_alloc(order, frames))
+	if (frame_alloc(frame_order(sizeof(*config)), frames))
 		refuse("memory", "there is no room for the configuration");
 	config = phys_to_virt(*frames);
-
 	for (uint32_t i = 0; i < bi->nmodules; i++) {
 		const struct boot_module *m = &bi->modules[i];
 
@@ -151,10 +148,6 @@ static void dump_vmcs(void) { vmx_dump(panic_print); }
 
 static void init_vmx(void)
 {
-	struct vmx_refusal why;
-
-	if (vmx_probe(&why))
-		refuse(why.missing, why.advice);
 	if (vmx_cpu_enable())
 		refuse("VMX operation (VMXON failed)", "see the line above");
 	panic_dump_vmcs = dump_vmcs;
@@ -196,13 +189,12 @@ void core_main(const struct boot_info *bi)
 		refuse(why.missing, why.advice);
 	frames_init(bi);
 	paging_init(bi);
-	log_info("core", "event=memory total=%luM free=%luM", frames_total_bytes() >> 20, frames_free_bytes() >> 20);
 	if (frames_free_bytes() < MEMORY_MIN)
 		refuse("memory", "Trefoil needs 24 MiB besides the boot modules, and the guests theirs");
 	read_acpi(bi);
 	tsc_init(&(struct tsc_refs){ acpi.hpet_base, acpi.pm_timer_port, acpi.pm_timer_32bit });
 	init_interrupts();
-	struct config *config = read_config(bi, CONFIG_ORDER, &config_frames);
+	struct config *config = read_config(bi, &config_frames);
 	log_set_level(config->debug ? LOG_DEBUG : LOG_INFO);
 	terminal_init(config, COM1_PORT);
 	route_isa(COM1_IRQ, terminal_interrupt);
@@ -214,7 +206,7 @@ void core_main(const struct boot_info *bi)
 	fpu_init();
 	sched_init_cpu(config->slice_us);
 	vmm_create_all(config, bi, has_com2);
-	frame_free(config_frames, CONFIG_ORDER);
+	frame_free(config_frames, frame_order(sizeof(*config)));
 	if (vmm_count() == 0)
 		refuse("a VM that can be created", "see the lines above");
 	report_ready(bi);

@@ -4,10 +4,10 @@
 #include "arch/x86_64/irq.h"
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/percpu.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/vm.h"
 #include "lib/heap.h"
-#include <tf/assert.h>
 #include <tf/panic.h>
 #include <tf/string.h>
 
@@ -56,12 +56,9 @@ static void timer_interrupt(void *ctx)
 
 void sched_init_cpu(uint64_t slice_us)
 {
-	unsigned order = 0;
 	hpa_t frame;
 
-	while ((PAGE_SIZE << order) < sizeof(struct sched_cpu))
-		order++;
-	if (frame_alloc(order, &frame))
+	if (frame_alloc(frame_order(sizeof(struct sched_cpu)), &frame))
 		panic("sched: no memory for a run queue");
 	struct sched_cpu *s = phys_to_virt(frame);
 	memset(s, 0, sizeof(*s));
@@ -89,18 +86,6 @@ void sched_add(struct vcpu *v)
 		return;
 	}
 	panic("sched: more than %u vCPUs on one CPU", SCHED_MAX_VCPUS);
-}
-
-void sched_remove(struct vcpu *v)
-{
-	struct sched_cpu *s = mine();
-	struct sched_vcpu *e = v->sched;
-
-	ASSERT(s->current != e);
-	heap_remove(&s->queue, &e->run);
-	heap_remove(&s->timers, &e->timer);
-	e->v = NULL;
-	v->sched = NULL;
 }
 
 static uint64_t next_timer(const struct sched_cpu *s)
@@ -255,9 +240,6 @@ void sched_run(void (*work)(void))
 		case RUN_STOPPED:
 			s->current->runnable = false;
 			vmm_stopped(v->vm);
-			break;
-		case RUN_YIELD:
-			s->resched = true;
 			break;
 		case RUN_EXPIRED:
 			break;

@@ -14,8 +14,6 @@
 void sched_init_cpu(uint64_t slice_us);
 /* Makes a vCPU known to the scheduler of this CPU; it does not run before it is woken. */
 void sched_add(struct vcpu *v);
-/* Takes it out for good. */
-void sched_remove(struct vcpu *v);
 /* The hooks that the guest layer calls. */
 extern const struct vm_host sched_vm_host;
 /* Makes the running vCPU come back at once, so that `work` of sched_run() is done. From any interrupt handler. */

@@ -1,5 +1,6 @@
 #include "core/terminal.h"
 #include "arch/x86_64/frames.h"
+#include "arch/x86_64/lock.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/tsc.h"
 #include "core/console.h"

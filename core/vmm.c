@@ -1,4 +1,5 @@
 #include "core/vmm.h"
+#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/tsc.h"
 #include "core/com2.h"
@@ -201,10 +202,10 @@ static void serve(uint32_t i)
 	slots[i].requests = 0;
 	if ((r & (VMM_STOP | VMM_RESTART)) && alive) {
 		vm_stop(vm, VM_STOP_REQUEST);
-		if (r & VMM_RESTART)
+		if (r & VMM_RESTART) {
 			slots[i].requests = VMM_START; /* once it has stopped */
-		if (r & VMM_RESTART)
 			sched_poke();
+		}
 		return;
 	}
 	if ((r & VMM_STOP) && slots[i].waiting) {

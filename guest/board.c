@@ -1,4 +1,5 @@
 #include "guest/board.h"
+#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/vm.h"
 

@@ -5,13 +5,19 @@
 #include <tf/string.h>
 
 /* Features that a guest may have, where this CPU has them (SDM 2A, "CPUID--CPU Identification"). What is not listed
- * is hidden: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, PDCM, DCA and the like. */
+ * is hidden: DTES64, MONITOR, DS-CPL, VMX, SMX, EIST, TM2, PDCM, DCA and the like.
+ * Leaf 1: SSE3 PCLMULQDQ SSSE3 FMA CMPXCHG16B PCID SSE4.1 SSE4.2 x2APIC MOVBE POPCNT TSC-deadline AESNI XSAVE AVX F16C
+ * RDRAND; FPU VME DE PSE TSC MSR PAE MCE CX8 APIC SEP MTRR PGE MCA CMOV PAT PSE-36 CLFSH MMX FXSR SSE SSE2 SS */
 #define F1_ECX (BIT(0) | BIT(1) | BIT(9) | BIT(12) | BIT(13) | BIT(17) | BIT(19) | BIT(20) | BIT(21) | BIT(22) | \
 		BIT(23) | BIT(24) | BIT(25) | BIT(26) | BIT(28) | BIT(29) | BIT(30))
 #define F1_EDX (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | \
 		BIT(12) | BIT(13) | BIT(14) | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | BIT(24) | BIT(25) | \
 		BIT(26) | BIT(27))
-/* Leaf 7: no SGX, RDT, MPX, PT; no LA57, WAITPKG, CET, key locker; no AMX, speculation controls, hybrid. */
+/* Leaf 7: no SGX, RDT, MPX, PT; no LA57, WAITPKG, CET, key locker; no AMX, speculation controls, hybrid.
+ * FSGSBASE TSC_ADJUST BMI1 HLE AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID RTM ZERO_FCS_FDS AVX512F AVX512DQ RDSEED ADX
+ * SMAP AVX512_IFMA CLFLUSHOPT CLWB AVX512PF AVX512ER AVX512CD SHA AVX512BW AVX512VL; PREFETCHWT1 AVX512_VBMI UMIP PKU
+ * AVX512_VBMI2 GFNI VAES VPCLMULQDQ AVX512_VNNI AVX512_BITALG AVX512_VPOPCNTDQ RDPID CLDEMOTE MOVDIRI MOVDIR64B;
+ * AVX512_4VNNIW AVX512_4FMAPS FSRM AVX512_VP2INTERSECT MD_CLEAR SERIALIZE AVX512_FP16; AVX_VNNI AVX512_BF16 */
 #define F7_EBX (BIT(0) | BIT(1) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | \
 		BIT(13) | BIT(16) | BIT(17) | BIT(18) | BIT(19) | BIT(20) | BIT(21) | BIT(23) | BIT(24) | BIT(26) | \
 		BIT(27) | BIT(28) | BIT(29) | BIT(30) | BIT(31))
@@ -19,19 +25,19 @@
 		BIT(22) | BIT(25) | BIT(27) | BIT(28))
 #define F7_EDX (BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14) | BIT(23))
 #define F7_1_EAX (BIT(4) | BIT(5))
+/* Leaf 80000001h: LAHF LZCNT PREFETCHW; SYSCALL NX PAGE1GB RDTSCP LM */
 #define FX1_ECX (BIT(0) | BIT(5) | BIT(8))
 #define FX1_EDX (BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29))
-#define FD1_EAX (BIT(0) | BIT(1) | BIT(2) | BIT(3)) /* XSAVEOPT, XSAVEC, XGETBV(1), XSAVES */
+/* Leaf Dh, subleaf 1: XSAVEOPT XSAVEC XGETBV(1) XSAVES */
+#define FD1_EAX (BIT(0) | BIT(1) | BIT(2) | BIT(3))
 
-#define F1_ECX_X2APIC   BIT(21)
-#define F1_ECX_XSAVE    BIT(26)
 #define F1_ECX_OSXSAVE  BIT(27)
 #define F1_ECX_HYP      BIT(31)
 #define F1_EDX_HTT      BIT(28)
+#define F7_EBX_TSC_ADJUST BIT(1)
 #define F7_EBX_INVPCID  BIT(10)
 #define F7_ECX_OSPKE    BIT(4)
 #define F7_ECX_RDPID    BIT(22)
-#define FX1_EDX_RDTSCP  BIT(27)
 #define F6_EAX_ARAT     BIT(2)
 #define FX7_EDX_ITSC    BIT(8)
 
@@ -39,12 +45,13 @@
 #define XCR0_KNOWN      (BIT(0) | BIT(1) | BIT(2) | BIT(5) | BIT(6) | BIT(7) | BIT(9))
 #define XSAVE_LEGACY    576
 
+#define EPT_WIDTH       48u /* guest-physical address bits of four levels of EPT */
 #define HYP_BASE        0x40000000u
 #define HYP_TIMING      0x40000010u
 #define EXT_BASE        0x80000000u
 #define LEAF_TSC        0x15
 #define LEAF_FREQ       0x16
-#define LEAVES_BIG_APIC 3
+#define CACHE_SHARED_LEVEL 3
 
 static struct cpuid_regs host(uint32_t leaf, uint32_t subleaf)
 {
@@ -80,12 +87,13 @@ static void init_basic(struct cpuid_table *t, uint64_t tsc_hz)
 	t->max_basic = MAX(MIN(b[0].eax, (uint32_t)LEAF_FREQ), (uint32_t)LEAF_TSC);
 	b[0].eax = t->max_basic;
 	b[1].ebx = (b[1].ebx & 0xffff) | t->vcpus << 16;
-	b[1].ecx = (b[1].ecx & F1_ECX) | F1_ECX_X2APIC | (t->hypervisor ? F1_ECX_HYP : 0);
+	b[1].ecx = (b[1].ecx & F1_ECX) | CPUID_1_ECX_X2APIC | (t->hypervisor ? F1_ECX_HYP : 0);
 	b[1].edx = (b[1].edx & F1_EDX) | (t->vcpus > 1 ? F1_EDX_HTT : 0);
 	b[5] = (struct cpuid_regs){ 0 };
 	b[6] = (struct cpuid_regs){ F6_EAX_ARAT, 0, 0, 0 };
 	b[7].eax = MIN(b[7].eax, 1u);
 	b[7].ebx &= F7_EBX & ~(vmx_caps.invpcid ? 0 : (uint32_t)F7_EBX_INVPCID);
+	b[7].ebx |= F7_EBX_TSC_ADJUST; /* emulated, also where the CPU lacks it: with it Linux trusts the TSC */
 	b[7].ecx &= F7_ECX & ~(vmx_caps.rdtscp ? 0 : (uint32_t)F7_ECX_RDPID);
 	b[7].edx &= F7_EDX;
 	if (b[7].eax == 1)
@@ -103,7 +111,7 @@ static void init_basic(struct cpuid_table *t, uint64_t tsc_hz)
 		if (!(t->cache[i].eax & 0x1f))
 			break;
 		/* private below level 3, shared by all vCPUs there; the vCPUs are cores */
-		uint32_t sharing = (t->cache[i].eax >> 5 & 7) >= LEAVES_BIG_APIC ? t->vcpus - 1 : 0;
+		uint32_t sharing = (t->cache[i].eax >> 5 & 7) >= CACHE_SHARED_LEVEL ? t->vcpus - 1 : 0;
 		t->cache[i].eax = (t->cache[i].eax & 0x3fff) | sharing << 14 | (t->vcpus - 1) << 26;
 	}
 }
@@ -118,12 +126,12 @@ static void init_extended(struct cpuid_table *t)
 			x[l] = host(EXT_BASE + l, 0);
 	x[0] = (struct cpuid_regs){ .eax = t->max_extended };
 	x[1].ecx &= FX1_ECX;
-	x[1].edx &= FX1_EDX & ~(vmx_caps.rdtscp ? 0 : (uint32_t)FX1_EDX_RDTSCP);
+	x[1].edx &= FX1_EDX & ~(vmx_caps.rdtscp ? 0 : (uint32_t)CPUID_EXT_EDX_RDTSCP);
 	x[7] = (struct cpuid_regs){ .edx = x[7].edx & FX7_EDX_ITSC };
 	x[8] = (struct cpuid_regs){ .eax = x[8].eax & 0xffff };
 	if (!x[8].eax)
 		x[8].eax = 36 | 32 << 8;
-	t->phys_bits = MIN(x[8].eax & 0xff, 46u);
+	t->phys_bits = MIN(x[8].eax & 0xff, EPT_WIDTH);
 	x[8].eax = (x[8].eax & ~0xffu) | t->phys_bits;
 }
 
@@ -147,7 +155,7 @@ static void init_reserved(struct cpuid_table *t)
 		if (bits[i].have)
 			allowed |= bits[i].cr4;
 	t->cr4_reserved = ~allowed;
-	t->efer_allowed = EFER_SCE | EFER_LME | EFER_LMA | (t->extended[1].edx & BIT(20) ? EFER_NXE : 0);
+	t->efer_allowed = EFER_SCE | EFER_LME | EFER_LMA | (t->extended[1].edx & CPUID_EXT_EDX_NX ? EFER_NXE : 0);
 }
 
 void cpuid_table_init(struct cpuid_table *t, bool hypervisor, uint32_t vcpus, uint64_t tsc_hz)
@@ -157,7 +165,7 @@ void cpuid_table_init(struct cpuid_table *t, bool hypervisor, uint32_t vcpus, ui
 	t->vcpus = vcpus;
 	init_basic(t, tsc_hz);
 	init_extended(t);
-	if (t->basic[1].ecx & F1_ECX_XSAVE)
+	if (t->basic[1].ecx & CPUID_1_ECX_XSAVE)
 		init_xsave(t);
 	init_reserved(t);
 }

@@ -40,7 +40,7 @@ void msr_switch_out(struct vcpu *v);
 void cr_set(struct vcpu *v, uint64_t cr0, uint64_t cr4);
 /* CR3 as MOV to CR3 or a task switch loads it, PDPTEs included. False: #GP is due, and nothing has changed. */
 bool cr3_set(struct vcpu *v, uint64_t value, bool flush);
-/* A segment register of the VMCS: 0 to 5 as in enum insn_seg, 6 LDTR, 7 TR. */
+/* A segment register of the VMCS, SEG_ES to SEG_TR. */
 void vcpu_set_segment(unsigned s, uint16_t sel, uint64_t base, uint32_t limit, uint32_t ar);
 /* VMLAUNCH or VMRESUME failed without an exit: stops the VM with a report that names the broken rule. */
 void vcpu_entry_refused(struct vcpu *v);

@@ -3,6 +3,7 @@
 #include "guest/exit.h"
 
 #define AR_TSS16_BUSY 3
+#define LMSW_CLEARS   (CR0_MP | CR0_EM | CR0_TS) /* it can set PE too, but not clear it */
 #define CR0_RESERVED (~(CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | CR0_PG))
 
 /*
@@ -50,26 +51,18 @@ static uint64_t guest_cr4(void)
 /* Loads the four PDPTEs as MOV to a control register does; false: one has a reserved bit set (#GP). */
 static bool load_pdptes(struct vcpu *v)
 {
-	uint64_t reserved = ~(BIT(v->vm->cpuid.phys_bits) - 1) | 0x1e6;
-	gpa_t at = GPA(vmcs_read(VMCS_GUEST_CR3) & 0xffffffe0);
+	uint64_t reserved = ~(BIT(v->vm->cpuid.phys_bits) - 1) | PDPTE_RESERVED;
+	gpa_t at = GPA(vmcs_read(VMCS_GUEST_CR3) & CR3_PAE_TABLE);
 	uint64_t pdpte[4];
 
 	if (mem_read(&v->vm->mem, at, pdpte, sizeof(pdpte)))
 		return false;
 	for (unsigned i = 0; i < 4; i++)
-		if ((pdpte[i] & 1) && (pdpte[i] & reserved))
+		if ((pdpte[i] & PDPTE_P) && (pdpte[i] & reserved))
 			return false;
-	vmcs_write(VMCS_GUEST_PDPTE0, pdpte[0]);
-	vmcs_write(VMCS_GUEST_PDPTE1, pdpte[1]);
-	vmcs_write(VMCS_GUEST_PDPTE2, pdpte[2]);
-	vmcs_write(VMCS_GUEST_PDPTE3, pdpte[3]);
+	for (unsigned i = 0; i < 4; i++)
+		vmcs_write(VMCS_GUEST_PDPTE(i), pdpte[i]);
 	return true;
-}
-
-static void flush_translations(struct vcpu *v)
-{
-	if (v->vmx.vpid)
-		vmx_flush_vpid(v->vmx.vpid);
 }
 
 /* SDM 2B, "MOV--Move to/from Control Registers": what raises #GP, and what switching paging does. */
@@ -83,10 +76,11 @@ static enum action write_cr0_guest(struct vcpu *v, uint64_t value)
 	if ((value & CR0_PG) && !(old & CR0_PG)) {
 		if (efer & EFER_LME) {
 			/* "IA-32e Mode": not with a 16-bit TSS in TR, which an entry refuses too */
-			if (!(cr4 & CR4_PAE) || (vmcs_read(VMCS_GUEST_AR(1)) & AR_L) || AR_TYPE(vmcs_read(VMCS_GUEST_AR(7))) == AR_TSS16_BUSY)
+			if (!(cr4 & CR4_PAE) || (vmcs_read(VMCS_GUEST_AR(SEG_CS)) & AR_L) ||
+			    AR_TYPE(vmcs_read(VMCS_GUEST_AR(SEG_TR))) == AR_TSS16_BUSY)
 				return vcpu_gp(v);
 			vmcs_write(VMCS_GUEST_EFER, efer | EFER_LMA);
-			vmcs_write(VMCS_ENTRY_CTL, vmcs_read(VMCS_ENTRY_CTL) | (uint32_t)ENTRY_IA32E);
+			vcpu_enter_ia32e(true);
 		} else if ((cr4 & CR4_PAE) && !load_pdptes(v)) {
 			return vcpu_gp(v);
 		}
@@ -95,14 +89,14 @@ static enum action write_cr0_guest(struct vcpu *v, uint64_t value)
 			return vcpu_gp(v);
 		if (efer & EFER_LMA) {
 			vmcs_write(VMCS_GUEST_EFER, efer & ~EFER_LMA);
-			vmcs_write(VMCS_ENTRY_CTL, vmcs_read(VMCS_ENTRY_CTL) & ~(uint32_t)ENTRY_IA32E);
+			vcpu_enter_ia32e(false);
 		}
 	} else if ((value & CR0_PG) && (cr4 & CR4_PAE) && !(efer & EFER_LMA) && ((old ^ value) & (CR0_CD | CR0_NW)) &&
 		   !load_pdptes(v)) {
 		return vcpu_gp(v);
 	}
 	if ((old ^ value) & (CR0_PG | CR0_WP | CR0_PE))
-		flush_translations(v);
+		vmx_vcpu_flush(&v->vmx);
 	cr_set(v, value, cr4);
 	return ACT_NEXT;
 }
@@ -122,7 +116,7 @@ static enum action write_cr4_guest(struct vcpu *v, uint64_t value)
 	    (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP)) && !load_pdptes(v))
 		return vcpu_gp(v);
 	if (changed & (CR4_PAE | CR4_PSE | CR4_PGE | CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_PKE))
-		flush_translations(v);
+		vmx_vcpu_flush(&v->vmx);
 	cr_set(v, cr0, value);
 	return ACT_NEXT;
 }
@@ -152,7 +146,7 @@ bool cr3_set(struct vcpu *v, uint64_t value, bool flush)
 		return false;
 	}
 	if (flush)
-		flush_translations(v);
+		vmx_vcpu_flush(&v->vmx);
 	return true;
 }
 
@@ -172,9 +166,8 @@ enum action exit_cr_access(struct vcpu *v)
 		rsp = vmcs_read(VMCS_GUEST_RSP);
 		reg = &rsp;
 	}
-	/* LMSW can set PE but not clear it. */
 	if (x.op == CR_OP_LMSW)
-		return write_cr0_guest(v, (guest_cr0() & ~0xeull) | (x.lmsw & 0xf));
+		return write_cr0_guest(v, (guest_cr0() & ~LMSW_CLEARS) | (x.lmsw & (LMSW_CLEARS | CR0_PE)));
 	if (x.op == CR_OP_CLTS)
 		return write_cr0_guest(v, guest_cr0() & ~CR0_TS);
 	uint64_t value = vcpu_code64() ? *reg : (uint32_t)*reg;

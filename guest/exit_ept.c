@@ -4,12 +4,11 @@
 
 #define EPTV_NMI_UNBLOCKED BIT(12)
 
-/* An IRET that faulted had already unblocked NMIs; its retry must find them blocked (SDM 3C, "NMI unblocking due to IRET"). */
+/* An IRET that faulted had already unblocked NMIs; its retry must find them blocked (SDM 3C, "NMI Unblocking Due to IRET"). */
 static void restore_nmi_blocking(struct vcpu *v, uint64_t qual)
 {
 	if ((qual & EPTV_NMI_UNBLOCKED) && !vmx_event_pending(&v->vmx))
-		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
-			   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCK_NMI);
+		vmx_set_blocking(BLOCK_NMI, 0);
 }
 
 /* An IDT, a descriptor table or a stack in absent memory: the instruction at RIP is not what accessed it. */

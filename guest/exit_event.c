@@ -3,10 +3,9 @@
 #include "arch/x86_64/irq.h"
 #include "guest/exit.h"
 
-#define DR6_FIXED   0xffff0ff0ull
+#define DR6_B0_B3   0xfull    /* replaced; the others stay set */
 #define DR6_CAUSES  0x600full /* B0 to B3, BD, BS */
 #define DR7_GD      BIT(13)
-#define DEBUGCTL_LBR_BTF 3ull
 
 enum action vcpu_fault(struct vcpu *v, enum x86_vector vec, uint32_t error)
 {
@@ -20,9 +19,7 @@ enum action vcpu_fault(struct vcpu *v, enum x86_vector vec, uint32_t error)
 		return ACT_STOP;
 	}
 	vmcs_write(VMCS_GUEST_RFLAGS, vmcs_read(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
-	uint32_t blocking = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
-	if (blocking & (BLOCK_STI | BLOCK_MOV_SS))
-		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS));
+	vmx_set_blocking(0, BLOCK_STI | BLOCK_MOV_SS);
 	return ACT_RETRY;
 }
 
@@ -35,9 +32,9 @@ enum action vcpu_page_fault(struct vcpu *v, uint64_t linear, uint32_t error)
 /* The exit left DR6, DR7 and DEBUGCTL as they were before the #DB; an injected #DB does not change them either. */
 static void debug_registers(uint64_t causes)
 {
-	write_dr6((read_dr6() & ~0xfull) | DR6_FIXED | causes);
+	write_dr6((read_dr6() & ~DR6_B0_B3) | DR6_RESET | causes);
 	vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_GD);
-	vmcs_write(VMCS_GUEST_DEBUGCTL, vmcs_read(VMCS_GUEST_DEBUGCTL) & ~DEBUGCTL_LBR_BTF);
+	vmcs_write(VMCS_GUEST_DEBUGCTL, vmcs_read(VMCS_GUEST_DEBUGCTL) & ~(DEBUGCTL_LBR | DEBUGCTL_BTF));
 }
 
 enum action vcpu_debug_trap(struct vcpu *v, uint64_t causes)
@@ -62,13 +59,11 @@ enum action exit_exception(struct vcpu *v)
 	if (vector == VEC_MC)
 		__asm__ volatile("int $18" : : : "memory");
 	if ((info & INTR_NMI_UNBLOCK) && vector != VEC_DF && !vmx_event_pending(&v->vmx))
-		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
-			   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) | (uint32_t)BLOCK_NMI);
+		vmx_set_blocking(BLOCK_NMI, 0);
 	if (vector == VEC_DB)
 		debug_registers(vmcs_read(VMCS_EXIT_QUALIFICATION) & DR6_CAUSES);
 	/* What blocked is over; an entry with it and RFLAGS.TF would have to have a single step pending. */
-	vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
-		   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS));
+	vmx_set_blocking(0, BLOCK_STI | BLOCK_MOV_SS);
 	if ((info & INTR_TYPE_MASK) == INTR_TYPE_PRIVSW) { /* ICEBP */
 		v->vmx.pending_event = INTR_VALID | INTR_TYPE_PRIVSW | vector;
 		v->vmx.pending_len = exit_insn_len();

@@ -2,14 +2,13 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/exit.h"
+#include "vmx/check.h"
 #include <tf/log.h>
 
 #define MISC_ENABLE_FAST_STRING BIT(0)
 #define MISC_ENABLE_NO_BTS      BIT(11)
 #define MISC_ENABLE_NO_PEBS     BIT(12)
 #define MISC_ENABLE_WRITABLE    (MISC_ENABLE_FAST_STRING | BIT(3) | BIT(18) | BIT(22) | BIT(34))
-#define DEBUGCTL_BTF            BIT(1)
-#define DEBUGCTL_LBR            BIT(0)
 #define PAT_RESET               0x0007040600070406ull
 
 static const uint32_t switched_msrs[NSWITCHED] = {
@@ -45,7 +44,7 @@ void msr_open_native(struct vcpu *v)
 		vmx_msr_open(&v->vmx, in_vmcs[i], true, true);
 	/* Not used by the hypervisor, switched with the vCPU; the CPU checks what is written */
 	for (enum switched_msr m = 0; m < NSWITCHED; m++)
-		if (have_switched(m) && (m != SWITCH_TSC_AUX || (v->vm->cpuid.extended[1].edx & BIT(27))))
+		if (have_switched(m) && (m != SWITCH_TSC_AUX || (v->vm->cpuid.extended[1].edx & CPUID_EXT_EDX_RDTSCP)))
 			vmx_msr_open(&v->vmx, switched_msrs[m], true, true);
 	/* Read only: the guest's own by the VMCS, or by the TSC offset */
 	vmx_msr_open(&v->vmx, MSR_IA32_TSC, true, false);
@@ -109,8 +108,7 @@ static enum tf_err read_msr(struct vcpu *v, uint32_t msr, uint64_t *out)
 	}
 	if (msr - MSR_X2APIC_BASE < 0x100)
 		return vlapic_rdmsr(&v->lapic, msr, out);
-	enum tf_err e = mtrr_read(&v->vm->mtrr, msr, out);
-	return e == TF_ENOENT ? TF_ENOENT : e;
+	return mtrr_read(&v->vm->mtrr, msr, out);
 }
 
 static enum tf_err write_efer(struct vcpu *v, uint64_t value)
@@ -123,19 +121,15 @@ static enum tf_err write_efer(struct vcpu *v, uint64_t value)
 		return TF_EINVAL;
 	value = (value & ~EFER_LMA) | (old & EFER_LMA);
 	vmcs_write(VMCS_GUEST_EFER, value);
-	if (((old ^ value) & EFER_NXE) && v->vmx.vpid)
-		vmx_flush_vpid(v->vmx.vpid);
+	if ((old ^ value) & EFER_NXE)
+		vmx_vcpu_flush(&v->vmx);
 	return TF_OK;
 }
 
 static enum tf_err write_pat(uint64_t value)
 {
-	for (unsigned i = 0; i < 8; i++) {
-		uint8_t t = (uint8_t)(value >> (8 * i));
-
-		if (t > MT_UC_MINUS || t == 2 || t == 3)
-			return TF_EINVAL;
-	}
+	if (!vmx_pat_ok(value))
+		return TF_EINVAL;
 	vmcs_write(VMCS_GUEST_PAT, value);
 	return TF_OK;
 }

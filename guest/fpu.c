@@ -5,8 +5,8 @@
 #include "guest/vm.h"
 #include <tf/string.h>
 
-#define CPUID1_ECX_XSAVE BIT(26)
 #define CPUIDD1_XSAVEOPT BIT(0)
+#define CPUIDD1_XSAVES   BIT(3)
 #define FCW_INIT         0x37f
 #define MXCSR_INIT       0x1f80
 #define MXCSR_OFFSET     24
@@ -17,7 +17,7 @@ static struct { bool xsave, xsaveopt; uint64_t xcr0; uint32_t size; unsigned ord
 void fpu_init(void)
 {
 	fpu.size = 512;
-	if (cpuid(1, 0).ecx & CPUID1_ECX_XSAVE) {
+	if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE) {
 		struct cpuid_table t;
 
 		cpuid_table_init(&t, false, 1, 1);
@@ -26,9 +26,10 @@ void fpu_init(void)
 		fpu.xcr0 = t.xcr0;
 		fpu.size = t.xsave[0].ecx;
 		xsetbv(0, fpu.xcr0);
+		if (t.xsave[1].eax & CPUIDD1_XSAVES) /* a guest's XSAVES sees this MSR; we offer no supervisor states */
+			wrmsr(MSR_IA32_XSS, 0);
 	}
-	while ((PAGE_SIZE << fpu.order) < fpu.size)
-		fpu.order++;
+	fpu.order = frame_order(fpu.size);
 }
 
 enum tf_err fpu_create(struct vcpu *v)

@@ -2,13 +2,6 @@
 #include "guest/vm.h"
 #include <tf/string.h>
 
-#define DELIVERY_FIXED  0
-#define DELIVERY_LOWEST 1
-#define DELIVERY_NMI    4
-#define DELIVERY_INIT   5
-#define DELIVERY_SIPI   6
-#define DELIVERY_EXTINT 7
-
 void vcpu_kick(struct vcpu *v)
 {
 	vcpu_request(v, REQ_EVENT);
@@ -29,7 +22,6 @@ bool vcpu_has_event(struct vcpu *v)
 /* The CPU evaluates the interrupts itself: it only has to know the highest request (SDM 3C, "Virtual-Interrupt Delivery"). */
 static void sync_virtual_interrupts(struct vcpu *v)
 {
-	static const struct vmcs_f64 eoi_exit[4] = { { 0x201c }, { 0x201e }, { 0x2020 }, { 0x2022 } };
 	int irr = vlapic_highest_irr(&v->lapic), isr = vlapic_highest_isr(&v->lapic);
 	uint16_t status = (uint16_t)((isr < 0 ? 0 : isr) << 8 | (irr < 0 ? 0 : irr));
 	uint32_t tmr[8];
@@ -41,7 +33,7 @@ static void sync_virtual_interrupts(struct vcpu *v)
 	if (memcmp(tmr, v->tmr_seen, sizeof(tmr))) {
 		memcpy(v->tmr_seen, tmr, sizeof(tmr));
 		for (unsigned i = 0; i < 4; i++)
-			vmcs_write(eoi_exit[i], (uint64_t)tmr[2 * i + 1] << 32 | tmr[2 * i]);
+			vmcs_write(VMCS_EOI_EXIT(i), (uint64_t)tmr[2 * i + 1] << 32 | tmr[2 * i]);
 	}
 }
 
@@ -108,34 +100,34 @@ void vcpu_apic_mode_changed(struct vcpu *v)
 static void deliver_to(struct vcpu *v, const struct apic_msg *msg)
 {
 	switch (msg->delivery) {
-	case DELIVERY_FIXED:
-	case DELIVERY_LOWEST:
+	case APIC_FIXED:
+	case APIC_LOWEST:
 		vlapic_inject(&v->lapic, msg->vector, msg->level);
 		break;
-	case DELIVERY_NMI:
+	case APIC_NMI:
 		v->nmi_pending = true;
 		vcpu_kick(v);
 		break;
-	case DELIVERY_EXTINT:
+	case APIC_EXTINT:
 		vcpu_kick(v);
 		break;
 	}
 }
 
-static void send_to(struct vm *vm, const struct apic_msg *msg, struct vcpu *from, unsigned shorthand)
+static void send_to(struct vm *vm, const struct apic_msg *msg, struct vcpu *from, enum apic_shorthand shorthand)
 {
 	struct vcpu *lowest = NULL;
 
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
 		struct vcpu *v = vm->vcpus[i];
-		bool hit = shorthand == 1 ? v == from :
-			   shorthand == 2 ? true :
-			   shorthand == 3 ? v != from :
+		bool hit = shorthand == SHORTHAND_SELF ? v == from :
+			   shorthand == SHORTHAND_ALL ? true :
+			   shorthand == SHORTHAND_OTHERS ? v != from :
 					    vlapic_matches(&v->lapic, msg->dest, msg->logical);
 
 		if (!hit)
 			continue;
-		if (msg->delivery != DELIVERY_LOWEST)
+		if (msg->delivery != APIC_LOWEST)
 			deliver_to(v, msg);
 		else if (!lowest || v->lapic.page[APIC_PPR] < lowest->lapic.page[APIC_PPR])
 			lowest = v;
@@ -144,14 +136,13 @@ static void send_to(struct vm *vm, const struct apic_msg *msg, struct vcpu *from
 		deliver_to(lowest, msg);
 }
 
-void vm_send(struct vm *vm, const struct apic_msg *msg) { send_to(vm, msg, NULL, 0); }
+void vm_send(struct vm *vm, const struct apic_msg *msg) { send_to(vm, msg, NULL, SHORTHAND_NONE); }
 
-static void lapic_ipi(void *ctx, struct vlapic *from, const struct apic_msg *msg, unsigned shorthand, bool assert_level)
+static void lapic_ipi(void *ctx, struct vlapic *from, const struct apic_msg *msg, enum apic_shorthand shorthand)
 {
 	struct vcpu *v = ctx;
 
 	(void)from;
-	(void)assert_level;
 	send_to(v->vm, msg, v, shorthand);
 }
 

@@ -1,9 +1,11 @@
 #include "guest/mem.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
+#include "guest/dev/vioapic.h"
 #include "lib/buddy.h"
 #include <tf/math.h>
 #include <tf/string.h>
+#include <tf/x86.h>
 
 #define LOW_END    0xa0000ull     /* 640 KiB */
 #define EBDA_BASE  0x9fc00ull
@@ -85,8 +87,8 @@ enum tf_err mem_create(struct guest_mem *m, struct ept *ept, uint64_t bytes)
 	add_e820(m, EBDA_BASE, LOW_END, MEM_RESERVED);
 	add_e820(m, BIOS_BASE, HIGH_BASE, MEM_RESERVED);
 	add_e820(m, HIGH_BASE, low_end, MEM_RAM);
-	add_e820(m, 0xfec00000, 0xfec01000, MEM_RESERVED);
-	add_e820(m, 0xfee00000, 0xfee01000, MEM_RESERVED);
+	add_e820(m, VIOAPIC_BASE, VIOAPIC_BASE + VIOAPIC_LEN, MEM_RESERVED);
+	add_e820(m, APIC_DEFAULT_BASE, APIC_DEFAULT_BASE + PAGE_SIZE, MEM_RESERVED);
 	add_e820(m, HOLE_END, HOLE_END + high, MEM_RAM);
 	return TF_OK;
 }

@@ -1,7 +1,6 @@
 /* Instructions that touch a device's registers in memory: decoded (insn.c), executed (insn_exec.c) and answered by the bus. */
 #include "guest/exit.h"
 #include "guest/walk.h"
-#include <tf/log.h>
 #include <tf/string.h>
 
 #define MAX_REP 256 /* iterations of a REP between two looks at interrupts */
@@ -91,13 +90,9 @@ static enum tf_err env_write(void *ctx, uint64_t linear, uint8_t size, uint64_t 
 	return access(ctx, linear, size, true, &value);
 }
 
-static enum action undecoded(struct vcpu *v, const uint8_t *bytes, size_t n)
+static enum action undecoded(struct vcpu *v)
 {
-	char hex[3 * INSN_MAX + 1] = "";
-
-	for (size_t i = 0; i < n; i++)
-		tf_snprintf(hex + 2 * i, sizeof(hex) - 2 * i, "%02x", bytes[i]);
-	vm_stop_report(v, VM_STOP_ERROR, "instruction at a device address cannot be emulated: bytes %s", hex);
+	vm_stop_report(v, VM_STOP_ERROR, "an instruction that accesses a device address cannot be emulated");
 	return ACT_STOP;
 }
 
@@ -118,7 +113,7 @@ static enum action emulate(struct mmio_ctx *ctx)
 	if (e == TF_EINVAL)
 		return vcpu_ud(v);
 	if (e)
-		return undecoded(v, bytes, n);
+		return undecoded(v);
 	if (insn.op == INSN_MOVS) /* two memory operands: which of them was it? */
 		ctx->known = ctx->known && !ctx->offset_only;
 	e = insn_execute(&insn, &env, MAX_REP);
@@ -127,7 +122,7 @@ static enum action emulate(struct mmio_ctx *ctx)
 	if (e == TF_EFAULT)
 		return ctx->act;
 	if (e)
-		return undecoded(v, bytes, n);
+		return undecoded(v);
 	if (rflags != old_flags)
 		vmcs_write(VMCS_GUEST_RFLAGS, rflags);
 	if (v->vm->state != VM_RUNNING)

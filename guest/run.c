@@ -8,17 +8,15 @@ static void advance(struct vcpu *v)
 {
 	uint64_t rip = vmcs_read(VMCS_GUEST_RIP), next = rip + (v->next_len ? v->next_len : exit_insn_len());
 	uint64_t rflags = vmcs_read(VMCS_GUEST_RFLAGS);
-	uint32_t blocking = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
 
 	v->next_len = 0;
 	if (unlikely((rip ^ next) >> 32) && !vcpu_code64())
 		next = (uint32_t)next;
 	vmcs_write(VMCS_GUEST_RIP, next);
-	if (unlikely(blocking & (BLOCK_STI | BLOCK_MOV_SS)))
-		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS));
+	vmx_set_blocking(0, BLOCK_STI | BLOCK_MOV_SS);
 	if (unlikely(rflags & (RFLAGS_TF | RFLAGS_RF))) {
 		vmcs_write(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
-		if ((rflags & RFLAGS_TF) && !(vmcs_read(VMCS_GUEST_DEBUGCTL) & BIT(1)))
+		if ((rflags & RFLAGS_TF) && !(vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
 			vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
 	}
 }
@@ -30,8 +28,6 @@ static bool serve_requests(struct vcpu *v)
 
 	if (r & REQ_STOP)
 		return false;
-	if (r & REQ_FLUSH)
-		vmx_flush_ept(v->vm->eptp);
 	if (r & REQ_APIC)
 		vcpu_apic_mode_changed(v);
 	if ((r & REQ_EVENT) || v->requests) {
@@ -86,9 +82,6 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 			advance(v);
 			v->halted = true;
 			return RUN_HALTED;
-		case ACT_YIELD:
-			advance(v);
-			return RUN_YIELD;
 		case ACT_STOP:
 			return RUN_STOPPED;
 		}

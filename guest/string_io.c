@@ -6,7 +6,6 @@
 #include "guest/walk.h"
 #include <tf/string.h>
 
-#define DEBUGCTL_BTF BIT(1)
 #define TYPE_DATA_UP  1u /* accessed data that does not expand down */
 #define TYPE_WRITABLE 2u
 #define MAX_PIECE 1024 /* iterations; bounds the time between two looks at interrupts */

@@ -16,8 +16,6 @@
 #define AR_OF_DPL(dpl)   ((uint32_t)(dpl) << 5)
 #define USER             3u
 
-enum { CS = SEG_CS, SS = SEG_SS };
-
 static bool refuse(struct task_switch *t, enum x86_vector vec, uint16_t selector)
 {
 	t->act = task_fault(t, vec, selector);
@@ -27,8 +25,8 @@ static bool refuse(struct task_switch *t, enum x86_vector vec, uint16_t selector
 /* Selectors only. VM entry wants a CS that can be run and gets its CPL from SS. */
 static void set_unloaded(struct task_switch *t, unsigned cpl)
 {
-	for (unsigned s = 0; s < SEG_GS + 1; s++) {
-		uint32_t ar = s == CS ? AR_CS_UNLOADED : (uint32_t)AR_UNUSABLE | (s == SS ? AR_OF_DPL(cpl) : 0);
+	for (unsigned s = SEG_ES; s <= SEG_GS; s++) {
+		uint32_t ar = s == SEG_CS ? AR_CS_UNLOADED : (uint32_t)AR_UNUSABLE | (s == SEG_SS ? AR_OF_DPL(cpl) : 0);
 
 		vcpu_set_segment(s, t->state.sel[s], 0, 0, ar);
 	}
@@ -36,7 +34,7 @@ static void set_unloaded(struct task_switch *t, unsigned cpl)
 
 static void set_v86(struct task_switch *t)
 {
-	for (unsigned s = 0; s < SEG_GS + 1; s++)
+	for (unsigned s = SEG_ES; s <= SEG_GS; s++)
 		vcpu_set_segment(s, t->state.sel[s], (uint64_t)t->state.sel[s] << 4, 0xffff, AR_V86);
 }
 
@@ -44,11 +42,11 @@ static void set_v86(struct task_switch *t)
 static bool find_descriptor(uint16_t sel, uint64_t *linear)
 {
 	bool local = SELECTOR_TI(sel);
-	uint64_t base = local ? vmcs_read(VMCS_GUEST_BASE(TASK_LDTR)) : vmcs_read(VMCS_GUEST_GDTR_BASE);
-	uint32_t limit = local ? vmcs_read(VMCS_GUEST_LIMIT(TASK_LDTR)) : vmcs_read(VMCS_GUEST_GDTR_LIMIT);
+	uint64_t base = local ? vmcs_read(VMCS_GUEST_BASE(SEG_LDTR)) : vmcs_read(VMCS_GUEST_GDTR_BASE);
+	uint32_t limit = local ? vmcs_read(VMCS_GUEST_LIMIT(SEG_LDTR)) : vmcs_read(VMCS_GUEST_GDTR_LIMIT);
 
 	*linear = base + SELECTOR_OFFSET(sel);
-	return SELECTOR_OFFSET(sel) + 7u <= limit && !(local && (vmcs_read(VMCS_GUEST_AR(TASK_LDTR)) & AR_UNUSABLE));
+	return SELECTOR_OFFSET(sel) + 7u <= limit && !(local && (vmcs_read(VMCS_GUEST_AR(SEG_LDTR)) & AR_UNUSABLE));
 }
 
 static bool fetch(struct task_switch *t, uint16_t sel, uint64_t *linear, uint64_t *raw)
@@ -76,7 +74,7 @@ static bool load_ldt(struct task_switch *t)
 	uint16_t sel = t->state.ldt;
 	uint64_t linear, raw;
 
-	vcpu_set_segment(TASK_LDTR, sel, 0, 0, (uint32_t)AR_UNUSABLE);
+	vcpu_set_segment(SEG_LDTR, sel, 0, 0, (uint32_t)AR_UNUSABLE);
 	if (SELECTOR_TI(sel))
 		return refuse(t, VEC_TS, sel);
 	if (SELECTOR_NULL(sel))
@@ -86,14 +84,14 @@ static bool load_ldt(struct task_switch *t)
 	uint32_t ar = desc_ar(raw);
 	if ((ar & AR_S) || AR_TYPE(ar) != TYPE_LDT || !(ar & AR_P))
 		return refuse(t, VEC_TS, sel);
-	vcpu_set_segment(TASK_LDTR, sel, desc_base(raw), desc_limit(raw), ar);
+	vcpu_set_segment(SEG_LDTR, sel, desc_base(raw), desc_limit(raw), ar);
 	return true;
 }
 
 static bool load_ss(struct task_switch *t)
 {
-	uint16_t sel = t->state.sel[SS];
-	unsigned cpl = SELECTOR_RPL(t->state.sel[CS]);
+	uint16_t sel = t->state.sel[SEG_SS];
+	unsigned cpl = SELECTOR_RPL(t->state.sel[SEG_CS]);
 	uint64_t linear, raw;
 
 	if (SELECTOR_NULL(sel))
@@ -107,13 +105,13 @@ static bool load_ss(struct task_switch *t)
 		return refuse(t, VEC_SS, sel);
 	if (AR_DPL(ar) != cpl || AR_DPL(ar) != SELECTOR_RPL(sel))
 		return refuse(t, VEC_TS, sel);
-	return accept(t, SS, linear, raw);
+	return accept(t, SEG_SS, linear, raw);
 }
 
 static bool load_data(struct task_switch *t, unsigned s)
 {
 	uint16_t sel = t->state.sel[s];
-	unsigned cpl = SELECTOR_RPL(t->state.sel[CS]);
+	unsigned cpl = SELECTOR_RPL(t->state.sel[SEG_CS]);
 	uint64_t linear, raw;
 
 	if (SELECTOR_NULL(sel))
@@ -133,7 +131,7 @@ static bool load_data(struct task_switch *t, unsigned s)
 
 static bool load_cs(struct task_switch *t)
 {
-	uint16_t sel = t->state.sel[CS];
+	uint16_t sel = t->state.sel[SEG_CS];
 	uint64_t linear, raw;
 
 	if (SELECTOR_NULL(sel))
@@ -147,7 +145,7 @@ static bool load_cs(struct task_switch *t)
 		return refuse(t, VEC_TS, sel);
 	if (!(ar & AR_P))
 		return refuse(t, VEC_NP, sel);
-	return accept(t, CS, linear, raw);
+	return accept(t, SEG_CS, linear, raw);
 }
 
 /* A switch to the same CR3 keeps translations and PDPTEs (SDM 3A, "Operations that Invalidate TLBs"). */
@@ -171,11 +169,11 @@ bool task_load(struct task_switch *t)
 	vmcs_write(VMCS_GUEST_RSP, t->state.gpr[RSP]);
 	for (unsigned r = RAX; r <= RDI; r++)
 		t->v->vmx.gpr[r] = t->state.gpr[r];
-	vcpu_set_segment(TASK_LDTR, t->state.ldt, 0, 0, (uint32_t)AR_UNUSABLE);
+	vcpu_set_segment(SEG_LDTR, t->state.ldt, 0, 0, (uint32_t)AR_UNUSABLE);
 	if (v86)
 		set_v86(t);
 	else
-		set_unloaded(t, SELECTOR_RPL(t->state.sel[CS]));
+		set_unloaded(t, SELECTOR_RPL(t->state.sel[SEG_CS]));
 	if (!load_cr3(t))
 		return false;
 	if (!v86)

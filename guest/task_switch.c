@@ -96,10 +96,10 @@ static bool find_new_tss(struct task_switch *t)
 
 static bool find_old_tss(struct task_switch *t)
 {
-	t->old.sel = vmcs_read(VMCS_GUEST_SEL(TASK_TR));
-	t->old.base = (uint32_t)vmcs_read(VMCS_GUEST_BASE(TASK_TR));
-	t->old.limit = vmcs_read(VMCS_GUEST_LIMIT(TASK_TR));
-	t->old.wide = AR_TYPE(vmcs_read(VMCS_GUEST_AR(TASK_TR))) == TSS32_BUSY;
+	t->old.sel = vmcs_read(VMCS_GUEST_SEL(SEG_TR));
+	t->old.base = (uint32_t)vmcs_read(VMCS_GUEST_BASE(SEG_TR));
+	t->old.limit = vmcs_read(VMCS_GUEST_LIMIT(SEG_TR));
+	t->old.wide = AR_TYPE(vmcs_read(VMCS_GUEST_AR(SEG_TR))) == TSS32_BUSY;
 	if (t->old.limit >= (t->old.wide ? TSS_SAVE_LIMIT32 : TSS_SAVE_LIMIT16))
 		return true;
 	t->act = task_fault(t, VEC_TS, t->old.sel);
@@ -249,22 +249,19 @@ enum action exit_task_switch(struct vcpu *v)
 {
 	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
 	struct task_switch t = { .v = v, .source = QUAL_SOURCE(qual), .new.sel = (uint16_t)qual, .act = ACT_RETRY };
-	uint32_t blocking = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY);
 
 	look_at_event(&t);
 	if (t.source == TASK_IRET) /* unblocks NMIs even if it faults */
-		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, blocking & ~(uint32_t)BLOCK_NMI);
+		vmx_set_blocking(0, BLOCK_NMI);
 	if (!find_new_tss(&t) || !find_old_tss(&t) || !reachable(&t) || !commit(&t))
 		return t.act;
 
 	uint32_t event = v->vmx.pending_event, error = v->vmx.pending_error;
-	vcpu_set_segment(TASK_TR, t.new.sel, t.new.base, t.new.limit, t.new.ar);
+	vcpu_set_segment(SEG_TR, t.new.sel, t.new.base, t.new.limit, t.new.ar);
 	vmcs_write(VMCS_GUEST_CR0, vmcs_read(VMCS_GUEST_CR0) | CR0_TS);
 	vmcs_write(VMCS_GUEST_DR7, vmcs_read(VMCS_GUEST_DR7) & ~DR7_LOCAL);
-	blocking = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)(BLOCK_STI | BLOCK_MOV_SS);
-	if ((event & INTR_VALID) && (event & INTR_TYPE_MASK) == INTR_TYPE_NMI)
-		blocking |= (uint32_t)BLOCK_NMI;
-	vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, blocking);
+	bool nmi = (event & INTR_VALID) && (event & INTR_TYPE_MASK) == INTR_TYPE_NMI;
+	vmx_set_blocking(nmi ? BLOCK_NMI : 0, BLOCK_STI | BLOCK_MOV_SS);
 	vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
 	if (!task_load(&t))
 		return t.act;

@@ -26,9 +26,6 @@ static inline uint32_t desc_limit(uint64_t d)
 	return d & DESC_G ? l << 12 | 0xfff : l;
 }
 
-/* Numbers of the VMCS' segment fields behind those of enum insn_seg. */
-enum { TASK_LDTR = 6, TASK_TR = 7 };
-
 /* SDM 3C, "Exit Qualification for Task Switches" */
 enum task_source { TASK_CALL, TASK_IRET, TASK_JMP, TASK_GATE };
 

@@ -1,26 +1,14 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/percpu.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/exit.h"
 #include "guest/fpu.h"
 #include <tf/string.h>
 
-#define RFLAGS_RESET 2u
-#define DR7_RESET    0x400u
-#define DR6_RESET    0xffff0ff0u
-
 /* Whose registers each CPU holds. */
 static struct vcpu *owner[MAX_CPUS];
-
-static unsigned order_of(size_t bytes)
-{
-	unsigned order = 0;
-
-	while ((PAGE_SIZE << order) < bytes)
-		order++;
-	return order;
-}
 
 static uint64_t lapic_now(void *ctx)
 {
@@ -53,7 +41,7 @@ static uint64_t lapic_tsc_to_host(void *ctx, uint64_t guest_tsc)
 enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 {
 	hpa_t frame;
-	enum tf_err e = frame_alloc(order_of(sizeof(struct vcpu)), &frame);
+	enum tf_err e = frame_alloc(frame_order(sizeof(struct vcpu)), &frame);
 
 	if (e)
 		return e;
@@ -86,7 +74,7 @@ fail:
 	fpu_destroy(v);
 	if (v->apic_page.v)
 		frame_free(v->apic_page, 0);
-	frame_free(frame, order_of(sizeof(struct vcpu)));
+	frame_free(frame, frame_order(sizeof(*v)));
 	return e;
 }
 
@@ -96,7 +84,7 @@ void vcpu_destroy(struct vcpu *v)
 	vmx_vcpu_destroy(&v->vmx);
 	fpu_destroy(v);
 	frame_free(v->apic_page, 0);
-	frame_free(virt_to_phys(v), order_of(sizeof(struct vcpu)));
+	frame_free(virt_to_phys(v), frame_order(sizeof(*v)));
 }
 
 void vcpu_set_segment(unsigned s, uint16_t sel, uint64_t base, uint32_t limit, uint32_t ar)
@@ -109,7 +97,7 @@ void vcpu_set_segment(unsigned s, uint16_t sel, uint64_t base, uint32_t limit, u
 
 void vcpu_reset(struct vcpu *v)
 {
-	enum { DATA16 = 0x93, CODE16 = 0x9b, LDT = 0x82, TSS32 = 0x8b, CS = 1, LDTR = 6, TR = 7 };
+	enum { DATA16 = 0x93, CODE16 = 0x9b, LDT = 0x82, TSS32 = 0x8b };
 
 	vcpu_switch_out(v);
 	vmx_vcpu_unload(&v->vmx); /* an entry that failed leaves open whether it is launched */
@@ -119,24 +107,24 @@ void vcpu_reset(struct vcpu *v)
 	vmcs_write(VMCS_ENTRY_INTR_INFO, 0); /* an entry that failed left it valid */
 	v->requests = REQ_EVENT | REQ_APIC;
 	v->halted = v->nmi_pending = false;
-	for (unsigned s = 0; s < LDTR; s++)
-		vcpu_set_segment(s, 0, 0, 0xffff, s == CS ? CODE16 : DATA16);
-	vcpu_set_segment(CS, 0xf000, 0xffff0000, 0xffff, CODE16);
-	vcpu_set_segment(LDTR, 0, 0, 0xffff, LDT);
-	vcpu_set_segment(TR, 0, 0, 0xffff, TSS32);
+	for (unsigned s = SEG_ES; s <= SEG_GS; s++)
+		vcpu_set_segment(s, 0, 0, 0xffff, DATA16);
+	vcpu_set_segment(SEG_CS, 0xf000, 0xffff0000, 0xffff, CODE16);
+	vcpu_set_segment(SEG_LDTR, 0, 0, 0xffff, LDT);
+	vcpu_set_segment(SEG_TR, 0, 0, 0xffff, TSS32);
 	vmcs_write(VMCS_GUEST_GDTR_BASE, 0);
 	vmcs_write(VMCS_GUEST_GDTR_LIMIT, 0xffff);
 	vmcs_write(VMCS_GUEST_IDTR_BASE, 0);
 	vmcs_write(VMCS_GUEST_IDTR_LIMIT, 0xffff);
 	vmcs_write(VMCS_GUEST_RIP, 0xfff0);
 	vmcs_write(VMCS_GUEST_RSP, 0);
-	vmcs_write(VMCS_GUEST_RFLAGS, RFLAGS_RESET);
+	vmcs_write(VMCS_GUEST_RFLAGS, RFLAGS_RSV1);
 	vmcs_write(VMCS_GUEST_CR3, 0);
 	vmcs_write(VMCS_GUEST_DR7, DR7_RESET);
 	vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, 0);
 	vmcs_write(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
 	vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
-	vmcs_write(VMCS_ENTRY_CTL, vmcs_read(VMCS_ENTRY_CTL) & ~(uint32_t)ENTRY_IA32E);
+	vcpu_enter_ia32e(false);
 	cr_set(v, CR0_ET | CR0_NW | CR0_CD, 0);
 	msr_reset(v);
 	fpu_reset(v);
@@ -147,19 +135,19 @@ void vcpu_reset(struct vcpu *v)
 	v->lapic.phys_bits = (uint8_t)v->vm->cpuid.phys_bits;
 	v->lapic.tsc_to_host = lapic_tsc_to_host;
 	memset(v->tmr_seen, 0xff, sizeof(v->tmr_seen));
-	if (v->vmx.vpid)
-		vmx_flush_vpid(v->vmx.vpid);
+	vmx_vcpu_flush(&v->vmx);
 }
 
 void vcpu_set_entry(struct vcpu *v, const struct load_entry *e)
 {
-	enum { CODE = 0xc09b, DATA = 0xc093, CODE64 = 0xa09b, CS = 1, LDTR = 6 };
+	enum { CODE = 0xc09b, DATA = 0xc093, CODE64 = 0xa09b };
 	bool long64 = e->mode == LOAD_LONG64;
 	uint64_t *g = v->vmx.gpr;
 
 	vmx_vcpu_load(&v->vmx);
-	for (unsigned s = 0; s < LDTR; s++)
-		vcpu_set_segment(s, s == CS ? e->cs : e->ds, 0, 0xffffffff, s != CS ? DATA : long64 ? CODE64 : CODE);
+	for (unsigned s = SEG_ES; s <= SEG_GS; s++)
+		vcpu_set_segment(s, e->ds, 0, 0xffffffff, DATA);
+	vcpu_set_segment(SEG_CS, e->cs, 0, 0xffffffff, long64 ? CODE64 : CODE);
 	vmcs_write(VMCS_GUEST_GDTR_BASE, e->gdt_base);
 	vmcs_write(VMCS_GUEST_GDTR_LIMIT, e->gdt_limit);
 	vmcs_write(VMCS_GUEST_RIP, e->rip);
@@ -174,7 +162,7 @@ void vcpu_set_entry(struct vcpu *v, const struct load_entry *e)
 	if (long64) {
 		vmcs_write(VMCS_GUEST_CR3, e->cr3);
 		vmcs_write(VMCS_GUEST_EFER, EFER_LME | EFER_LMA);
-		vmcs_write(VMCS_ENTRY_CTL, vmcs_read(VMCS_ENTRY_CTL) | (uint32_t)ENTRY_IA32E);
+		vcpu_enter_ia32e(true);
 	}
 }
 

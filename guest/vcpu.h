@@ -1,6 +1,7 @@
 /* One vCPU: what VT-x holds (vmx/), and everything else that belongs to its CPU. */
 #pragma once
 #include "guest/dev/vlapic.h"
+#include "guest/insn.h"
 #include "vmx/event.h"
 #include "vmx/vcpu.h"
 
@@ -9,8 +10,7 @@ struct vm;
 /* Reasons to look up before the next entry. */
 #define REQ_EVENT BIT(0) /* an interrupt or NMI may have become deliverable */
 #define REQ_STOP  BIT(1) /* the VM is stopping */
-#define REQ_FLUSH BIT(2) /* the EPT changed */
-#define REQ_APIC  BIT(3) /* the local APIC's mode changed */
+#define REQ_APIC  BIT(2) /* the local APIC's mode changed */
 
 enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, TIMER_RESTART, NTIMERS };
 
@@ -44,7 +44,7 @@ struct vcpu {
 
 	void *sched;            /* the scheduler's, core/ */
 	uint64_t exits[EXIT_NKINDS];
-	uint64_t started, ran;  /* TSC ticks: start of the run in progress, and sum */
+	uint64_t ran;           /* TSC ticks that it had the CPU */
 };
 
 /* What a run of vcpu_run() ended with. */
@@ -52,7 +52,6 @@ enum run_result {
 	RUN_EXPIRED,  /* the limit was reached */
 	RUN_HALTED,   /* HLT: nothing to do until an event wakes it */
 	RUN_STOPPED,  /* the VM has stopped */
-	RUN_YIELD,    /* PAUSE, or the guest waits for something that only others can do */
 };
 
 /* How long a vCPU may run. Written by the scheduler, also from interrupt handlers while the vCPU runs. */
@@ -101,7 +100,6 @@ enum action {
 	ACT_NEXT,  /* the instruction is done: go past it */
 	ACT_RETRY, /* go on where RIP is (an event was injected, or the access will now work) */
 	ACT_HALT,  /* past the instruction, then sleep until an event */
-	ACT_YIELD, /* past the instruction, and give the CPU away */
 	ACT_STOP,  /* the VM has stopped */
 };
 typedef enum action (*exit_fn)(struct vcpu *v);
@@ -112,7 +110,17 @@ enum action vcpu_page_fault(struct vcpu *v, uint64_t linear, uint32_t error);
 #define vcpu_gp(v) vcpu_fault(v, VEC_GP, 0)
 #define vcpu_ud(v) vcpu_fault(v, VEC_UD, 0)
 
-static inline uint64_t vcpu_cpl(void) { return AR_DPL(vmcs_read(VMCS_GUEST_AR(2))); }
-/* Edge-of-mode helpers; the VMCS must be loaded. */
+/* The segment registers of the VMCS behind those of enum insn_seg. */
+enum { SEG_LDTR = SEG_GS + 1, SEG_TR };
+
+/* For all of these the VMCS must be loaded. */
+static inline uint64_t vcpu_cpl(void) { return AR_DPL(vmcs_read(VMCS_GUEST_AR(SEG_SS))); }
 static inline bool vcpu_long_mode(void) { return vmcs_read(VMCS_GUEST_EFER) & EFER_LMA; }
-static inline bool vcpu_code64(void) { return vcpu_long_mode() && (vmcs_read(VMCS_GUEST_AR(1)) & AR_L); }
+static inline bool vcpu_code64(void) { return vcpu_long_mode() && (vmcs_read(VMCS_GUEST_AR(SEG_CS)) & AR_L); }
+/* Whether the next entry is to IA-32e mode: follows EFER.LMA. */
+static inline void vcpu_enter_ia32e(bool on)
+{
+	uint32_t ctl = vmcs_read(VMCS_ENTRY_CTL) & ~(uint32_t)ENTRY_IA32E;
+
+	vmcs_write(VMCS_ENTRY_CTL, on ? ctl | (uint32_t)ENTRY_IA32E : ctl);
+}

@@ -1,4 +1,5 @@
 #include "guest/vm.h"
+#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/tsc.h"
@@ -35,15 +36,6 @@ static void *table_virt(void *ctx, hpa_t frame)
 
 static const struct ept_host ept_host = { .alloc = table_alloc, .free = table_free, .virt = table_virt };
 
-static unsigned vm_order(void)
-{
-	unsigned order = 0;
-
-	while ((PAGE_SIZE << order) < sizeof(struct vm))
-		order++;
-	return order;
-}
-
 static void vm_destroy(struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
@@ -57,7 +49,7 @@ static void vm_destroy(struct vm *vm)
 		frame_free(vm->apic_access, 0);
 	if (vm->empty_rom.v)
 		frame_free(vm->empty_rom, 0);
-	frame_free(virt_to_phys(vm), vm_order());
+	frame_free(virt_to_phys(vm), frame_order(sizeof(*vm)));
 }
 
 /* Kernels search the option ROM sockets: with nothing in them they read as ones, without an exit for each access. */
@@ -99,7 +91,7 @@ enum tf_err vm_create(const struct vm_config *cfg, uint32_t id, const struct loa
 		      const struct vm_host *host, struct vm **out, const char **why)
 {
 	hpa_t frame;
-	enum tf_err e = frame_alloc(vm_order(), &frame);
+	enum tf_err e = frame_alloc(frame_order(sizeof(struct vm)), &frame);
 
 	*why = "no memory for the VM";
 	if (e)
@@ -230,7 +222,7 @@ static void report_registers(const struct vcpu *v)
 		  name, v->id, g[RAX], g[RBX], g[RCX], g[RDX], g[RSI], g[RDI], g[RBP]);
 	log_error("guest", "vm=%s vcpu=%u event=registers r8=%lx r9=%lx r10=%lx r11=%lx r12=%lx r13=%lx r14=%lx r15=%lx",
 		  name, v->id, g[R8], g[R9], g[R10], g[R11], g[R12], g[R13], g[R14], g[R15]);
-	for (unsigned s = 0; s < 8; s++) {
+	for (unsigned s = SEG_ES; s <= SEG_TR; s++) {
 		static const char *const seg[] = { "es", "cs", "ss", "ds", "fs", "gs", "ldtr", "tr" };
 
 		log_error("guest", "vm=%s vcpu=%u event=segment name=%s selector=%04x base=%lx limit=%x access=%x", name,

@@ -1,6 +1,5 @@
 /* A virtual machine: its memory, its board, its vCPUs. */
 #pragma once
-#include "arch/x86_64/lock.h"
 #include "ept/ept.h"
 #include "guest/board.h"
 #include "guest/bus.h"
@@ -12,10 +11,10 @@
 #include "guest/vmconfig.h"
 
 enum vm_state {
-	VM_OFF,      /* not started yet, or stopped on request */
+	VM_OFF,      /* not started yet */
 	VM_STARTING, /* memory is being cleared and the kernel loaded, piece by piece */
 	VM_RUNNING,
-	VM_STOPPED,  /* ended: stop_reason says how */
+	VM_STOPPED,  /* ended: `stop` says how */
 };
 
 enum vm_stop { VM_STOP_NONE, VM_STOP_POWER_OFF, VM_STOP_RESET, VM_STOP_TRIPLE_FAULT, VM_STOP_ERROR, VM_STOP_REQUEST };
@@ -57,8 +56,8 @@ struct vm {
 	uint32_t nvcpus;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 
-	uint64_t absent_pio, absent_mmio, denied_msr; /* accesses answered as absent hardware */
-	uint64_t log_count;                           /* rate limit of what this guest can make us log */
+	uint64_t denied_msr;      /* accesses to MSRs that it does not have */
+	uint64_t log_count;       /* rate limit of what this guest can make us log */
 	uint64_t starts;
 };
 
@@ -74,7 +73,7 @@ void vm_start(struct vm *vm);
 void vm_start_step(struct vm *vm);
 /* Ends the VM: no vCPU of it enters the guest again. */
 void vm_stop(struct vm *vm, enum vm_stop how);
-/* The same for a reason that is the guest's fault or our gap: logs `event=stopped` with the reason and the registers of `v`. */
+/* The same for a reason that is the guest's fault or our gap: logs `event=fault` with the reason and the registers of `v`. */
 void vm_stop_report(struct vcpu *v, enum vm_stop how, const char *fmt, ...) __printf(3, 4);
 const char *vm_stop_name(enum vm_stop how);
 const char *vm_state_name(enum vm_state s);

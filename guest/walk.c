@@ -9,7 +9,6 @@
 #define PTE_PS  BIT(7)
 #define PTE_NX  BIT(63)
 #define PTE_PSE36(e) (((e) & 0x1fe000) << 19) /* bits 20:13 of a 4 MiB entry are address bits 39:32 */
-#define CPUID_PAGES_1G BIT(26) /* 80000001h, EDX */
 #define PTE_FRAME    0x000ffffffffff000ull
 #define PTE_HIGH     0x7ff0000000000000ull /* bits 62:52: ignored in 4-level paging, reserved in PAE paging */
 #define PSE_RESERVED(phys) ((uint32_t)(BIT(22) - BIT(13 + MIN(phys, 40u) - 32))) /* of a 4 MiB entry: above the width, and bit 21 */
@@ -109,7 +108,7 @@ enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t 
 		.efer = vmcs_read(VMCS_GUEST_EFER), .write = access & ACCESS_WRITE, .fetch = access & ACCESS_FETCH,
 		.phys_mask = (BIT(v->vm->cpuid.phys_bits) - 1) & ~(PAGE_SIZE - 1),
 		.user = !(access & ACCESS_SYSTEM) && vcpu_cpl() == 3, .implicit = access & ACCESS_SYSTEM,
-		.pages_1g = v->vm->cpuid.extended[1].edx & CPUID_PAGES_1G,
+		.pages_1g = v->vm->cpuid.extended[1].edx & CPUID_EXT_EDX_PAGE1GB,
 	};
 	uint64_t cr3 = vmcs_read(VMCS_GUEST_CR3);
 
@@ -124,8 +123,7 @@ enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t 
 	if (w.efer & EFER_LMA)
 		return walk_tables(&w, cr3, linear, 4, 9, out, error);
 	if (pae) {
-		static const struct vmcs_f64 pdpte[4] = { { 0x280a }, { 0x280c }, { 0x280e }, { 0x2810 } };
-		uint64_t e = vmcs_read(pdpte[linear >> 30 & 3]);
+		uint64_t e = vmcs_read(VMCS_GUEST_PDPTE(linear >> 30 & 3));
 
 		*error = w.error;
 		w.reserved |= PTE_HIGH;
@@ -194,7 +192,7 @@ enum tf_err walk_copy(struct vcpu *v, uint64_t linear, void *buf, uint64_t len, 
 size_t walk_fetch(struct vcpu *v, uint8_t *buf, size_t n)
 {
 	uint64_t rip = vmcs_read(VMCS_GUEST_RIP);
-	uint64_t linear = vcpu_code64() ? rip : (rip + vmcs_read(VMCS_GUEST_BASE(1))) & 0xffffffff;
+	uint64_t linear = vcpu_code64() ? rip : (rip + vmcs_read(VMCS_GUEST_BASE(SEG_CS))) & 0xffffffff;
 	size_t done = 0;
 
 	while (done < n) {
@@ -213,7 +211,7 @@ size_t walk_fetch(struct vcpu *v, uint8_t *buf, size_t n)
 
 enum insn_mode walk_code_mode(void)
 {
-	uint32_t ar = vmcs_read(VMCS_GUEST_AR(1));
+	uint32_t ar = vmcs_read(VMCS_GUEST_AR(SEG_CS));
 
 	if (vcpu_long_mode() && (ar & AR_L))
 		return INSN_64;

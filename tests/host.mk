@@ -36,11 +36,13 @@ $(HOST)/%/lib/string.o: HOST_RENAME := -DTF_HOST_RENAME -include tests/host_name
 
 $(HOST)/unit-obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
+	$(call say,CC,$@)
+	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
 
 $(HOST)/fuzz-obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer-no-link $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
+	$(call say,CC,$@)
+	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer-no-link $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
 
 $(HOST)/unit.a: $(HOST_UNIT_OBJS) $(HOST_DATA)
 $(HOST)/fuzz.a: $(HOST_FUZZ_OBJS) $(HOST_DATA)
@@ -50,12 +52,14 @@ $(HOST)/%.a:
 
 $(HOST)/unit/%: tests/unit/%.c $(HOST)/unit.a
 	@mkdir -p $(@D)
-	$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -MMD -MP -MF $@.d \
+	$(call say,CC,$@)
+	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -MMD -MP -MF $@.d \
 		$< $(HOST)/unit.a -lcmocka $(LIBS_$*) -o $@ || rm -f $@
 
 $(HOST)/fuzz/%: tests/fuzz/%.c $(HOST)/fuzz.a
 	@mkdir -p $(@D)
-	$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer -MMD -MP -MF $@.d \
+	$(call say,CC,$@)
+	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer -MMD -MP -MF $@.d \
 		$< $(HOST)/fuzz.a $(LIBS_$*) -o $@ || rm -f $@
 
 $(HOST)/unit/%.result: $(HOST)/unit/% host-force

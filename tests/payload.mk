@@ -1,5 +1,5 @@
 # Tiny guests, each one behaviour; the same file boots under GRUB on a bare machine. `make payloads`: $(BUILD)/payload/*.elf
-PAYLOADS       := hello cpu board mmio string memory spin echo bench crash hostile
+PAYLOADS       := hello cpu board mmio string memory spin echo bench crash hostile latency
 # 32-bit ones, of what long mode has not
 PAYLOADS32     := tasks modes
 PAYLOAD_COMMON := start.asm print.c boot.c trap.c irq.c
@@ -19,42 +19,48 @@ payloads: $(PAYLOADS:%=$(BUILD)/payload/%.elf) $(PAYLOADS32:%=$(BUILD)/payload/%
 
 $(BUILD)/payload/obj/%.c.o: tests/payload/%.c
 	@mkdir -p $(@D)
-	$(CC) $(PAYLOAD_CFLAGS) -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) $(PAYLOAD_CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/payload/obj/%.asm.o: tests/payload/%.asm
 	@mkdir -p $(@D)
-	$(NASM) -f elf64 -o $@ $<
+	$(call say,NASM,$<)
+	$(Q)$(NASM) -f elf64 -o $@ $<
 
 define payload_rule
 $(BUILD)/payload/obj/$(1).elf64: tests/payload/payload.ld \
 		$$(addprefix $(BUILD)/payload/obj/,$$(addsuffix .o,$(PAYLOAD_COMMON) $(1).c $(PAYLOAD_$(1))))
-	$$(LD) -m elf_x86_64 -nostdlib -static -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
+	$$(call say,LINK,$$@)
+	$$(Q)$$(LD) -m elf_x86_64 -nostdlib -static -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
 		-T $$< -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach p,$(PAYLOADS),$(eval $(call payload_rule,$(p))))
 
 $(BUILD)/payload/obj32/%.c.o: tests/payload/%.c
 	@mkdir -p $(@D)
-	$(CC) -m32 $(PAYLOAD_CFLAGS) -Wno-int-to-pointer-cast -Wno-pointer-to-int-cast -MMD -MP -c $< -o $@
+	$(call say,CC,$<)
+	$(Q)$(CC) -m32 $(PAYLOAD_CFLAGS) -Wno-int-to-pointer-cast -Wno-pointer-to-int-cast -MMD -MP -c $< -o $@
 
 $(BUILD)/payload/obj32/%.asm.o: tests/payload/%.asm
 	@mkdir -p $(@D)
-	$(NASM) -f elf32 -o $@ $<
+	$(call say,NASM,$<)
+	$(Q)$(NASM) -f elf32 -o $@ $<
 
 define payload32_rule
 $(BUILD)/payload/$(1).elf: tests/payload/payload.ld $$(addprefix $(BUILD)/payload/obj32/,$$(addsuffix .o,$(PAYLOAD_COMMON32) $(1).c $(PAYLOAD_$(1))))
-	$$(LD) -m elf_i386 -nostdlib -static -s -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
+	$$(call say,LINK,$$@)
+	$$(Q)$$(LD) -m elf_i386 -nostdlib -static -s -z noexecstack -z max-page-size=4096 --no-warn-rwx-segments --build-id=none \
 		-T $$< -o $$@ $$(filter %.o,$$^)
 endef
 $(foreach p,$(PAYLOADS32),$(eval $(call payload32_rule,$(p))))
 
 # The code is 64-bit, the file ELF32, which every Multiboot loader takes.
 $(BUILD)/payload/%.elf: $(BUILD)/payload/obj/%.elf64
-	$(OBJCOPY) -g -O elf32-i386 $< $@
+	$(Q)$(OBJCOPY) -g -O elf32-i386 $< $@
 
 # One in ELF64 as it is.
 $(BUILD)/payload/hello64.elf: $(BUILD)/payload/obj/hello.elf64
-	$(OBJCOPY) -g $< $@
+	$(Q)$(OBJCOPY) -g $< $@
 
 .SECONDARY: $(PAYLOADS:%=$(BUILD)/payload/obj/%.elf64)
 -include $(wildcard $(BUILD)/payload/obj/*.d $(BUILD)/payload/obj32/*.d)

@@ -4,6 +4,7 @@ DSDT_OBJ := $(BUILD)/guest/dsdt_aml.asm.o
 
 $(BUILD)/include/dsdt.aml: guest/dsdt.asl
 	@mkdir -p $(@D)
-	$(IASL) -vs -we -p $(BUILD)/include/dsdt $< >$@.log || { cat $@.log; rm -f $@; exit 1; }
+	$(call say,IASL,$<)
+	$(Q)$(IASL) -vs -we -p $(BUILD)/include/dsdt $< >$@.log || { cat $@.log; rm -f $@; exit 1; }
 
 $(DSDT_OBJ): $(BUILD)/include/dsdt.aml

@@ -11,7 +11,8 @@ MKISO := tools/mkiso.sh boot/grub/head.cfg
 
 # The hypervisor with the sample configuration; without the kernels that it names, which only `make demo` fetches.
 $(BUILD)/trefoil.iso: $(BUILD)/boot/trefoil.elf tools/demo/trefoil.conf $(MKISO)
-	tools/mkiso.sh -m $@ trefoil $< tools/demo/trefoil.conf
+	$(call say,ISO,$@)
+	$(Q)tools/mkiso.sh -m $@ trefoil $< tools/demo/trefoil.conf
 
 demo: $(BUILD)/boot/trefoil.elf
 	tools/setup.sh run
@@ -24,7 +25,7 @@ run:
 	tools/run.sh $(BUILD) $(GUESTS)
 
 layers: all
-	/usr/bin/python3 tools/check-layers.py $(BUILD) $(PURE)
+	$(Q)/usr/bin/python3 tools/check-layers.py $(BUILD) $(PURE)
 
 test:
 	tools/test.sh $(BUILD)

@@ -34,7 +34,7 @@ void vmx_msr_open(struct vmx_vcpu *v, uint32_t msr, bool read, bool write)
 		map[byte + BITMAP_WRITE] &= (uint8_t)~mask;
 }
 
-void vmx_msr_close(struct vmx_vcpu *v, uint32_t msr)
+static void msr_close(struct vmx_vcpu *v, uint32_t msr)
 {
 	uint8_t *map = phys_to_virt(v->msr_bitmap);
 	uint32_t byte;
@@ -82,7 +82,7 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)
 		on |= PROC2_VIRTUAL_INTR;
 	vmx_set_proc2(v, on, all & ~on);
 	for (uint32_t m = 0; m < X2APIC_MSRS; m++)
-		vmx_msr_close(v, MSR_X2APIC_BASE + m);
+		msr_close(v, MSR_X2APIC_BASE + m);
 	if (on & PROC2_X2APIC)
 		open_x2apic(v);
 }

@@ -12,7 +12,6 @@ struct vmx_caps vmx_caps;
 #define VMX_BASIC_TRUE          BIT(55)
 #define VMX_BASIC_ANY_ERROR     BIT(56)
 #define CPUID1_ECX_VMX          BIT(5)
-#define CPUID80000001_EDX_NX    BIT(20)
 
 __must_check enum tf_err vmx_ctl_fit(uint32_t want, uint64_t cap, uint32_t *out)
 {
@@ -82,7 +81,7 @@ enum tf_err vmx_probe(struct vmx_refusal *why)
 
 	if (e)
 		return e;
-	if (!(cpuid(0x80000001, 0).edx & CPUID80000001_EDX_NX))
+	if (!(cpuid(CPUID_EXTENDED, 0).edx & CPUID_EXT_EDX_NX))
 		return refuse(why, "the NX bit", "enable execute disable in the firmware settings");
 	read_caps(c);
 	const char *cpu_too_old = "this CPU's VT-x is too old; Trefoil needs Westmere (2010) or newer";

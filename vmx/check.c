@@ -12,7 +12,7 @@ bool check_broken(struct check *c, uint32_t field, const char *rule)
 	return false;
 }
 
-bool check_pat(uint64_t pat)
+bool vmx_pat_ok(uint64_t pat)
 {
 	const uint32_t types = BIT(MT_UC) | BIT(MT_WC) | BIT(MT_WT) | BIT(MT_WP) | BIT(MT_WB) | BIT(MT_UC_MINUS);
 

@@ -28,5 +28,8 @@ struct vmx_broken {
 /* True if every rule holds. Else false, and *out is the first rule that does not; on true, *out is untouched. */
 __must_check bool vmx_check(const struct vmcs_view *view, struct vmx_broken *out);
 
-/* The same for this CPU's current VMCS. Not pure: vmx/check_current.c. */
+/* Is each of the eight fields of an IA32_PAT value a memory type? */
+bool vmx_pat_ok(uint64_t pat);
+
+/* The same as vmx_check() for this CPU's current VMCS. Not pure: vmx/check_current.c. */
 __must_check bool vmx_check_current(struct vmx_broken *out);

@@ -2,7 +2,6 @@
 #include "vmx/check_internal.h"
 #include <tf/x86.h>
 
-#define DEBUGCTL_BTF       BIT(1)
 #define DEBUGCTL_KNOWN     0xffc7ull
 #define BNDCFGS_RESERVED   0xffcull
 #define RFLAGS_RESERVED    0xffffffffffc08028ull
@@ -14,8 +13,6 @@
 #define PENDING_RESERVED   0xfffffffffffeaff0ull
 #define LINK_NONE          ~0ull
 #define LINK_SHADOW        BIT(31)
-#define PDPTE_P            BIT(0)
-#define PDPTE_RESERVED     0x1e6ull
 #define PDPTES             4u
 
 static bool check_guest_msrs(struct check *c, uint64_t cr0)
@@ -25,7 +22,7 @@ static bool check_guest_msrs(struct check *c, uint64_t cr0)
 
 	RULE(canonical(c, GET(VMCS_GUEST_SYSENTER_ESP)), VMCS_GUEST_SYSENTER_ESP, "IA32_SYSENTER_ESP: canonical");
 	RULE(canonical(c, GET(VMCS_GUEST_SYSENTER_EIP)), VMCS_GUEST_SYSENTER_EIP, "IA32_SYSENTER_EIP: canonical");
-	RULE(!(c->entry & ENTRY_LOAD_PAT) || check_pat(GET(VMCS_GUEST_PAT)), VMCS_GUEST_PAT, "IA32_PAT: memory types only");
+	RULE(!(c->entry & ENTRY_LOAD_PAT) || vmx_pat_ok(GET(VMCS_GUEST_PAT)), VMCS_GUEST_PAT, "IA32_PAT: memory types only");
 	if (c->entry & ENTRY_LOAD_EFER) {
 		RULE(!(efer & ~EFER_KNOWN), VMCS_GUEST_EFER, "IA32_EFER: reserved bits are 0");
 		RULE(lma == c->ia32e, VMCS_GUEST_EFER, "IA32_EFER: LMA equals IA-32e mode guest");
@@ -77,7 +74,7 @@ static bool injects(uint32_t info, uint32_t type) { return (info & INTR_VALID) &
 bool check_guest_rip(struct check *c)
 {
 	uint64_t rip = GET(VMCS_GUEST_RIP), rflags = GET(VMCS_GUEST_RFLAGS);
-	bool code64 = c->ia32e && (GET(VMCS_GUEST_AR(1)) & AR_L);
+	bool code64 = c->ia32e && (GET(VMCS_GUEST_CS_AR) & AR_L);
 	int64_t high = c->view->linear_bits < 64 ? (int64_t)rip >> c->view->linear_bits : 0;
 
 	RULE(code64 || !(rip >> 32), VMCS_GUEST_RIP, "RIP: bits 63:32 are 0 outside 64-bit mode");
@@ -114,7 +111,7 @@ static bool check_activity(struct check *c, uint32_t info)
 
 	RULE(activity == ACTIVITY_ACTIVE || (activity <= ACTIVITY_WAIT_SIPI && MISC_ACTIVITY(c->view->caps->misc, activity)),
 	     VMCS_GUEST_ACTIVITY, "activity state: one that the CPU has");
-	RULE(activity != ACTIVITY_HLT || AR_DPL(GET(VMCS_GUEST_AR(2))) == 0, VMCS_GUEST_ACTIVITY,
+	RULE(activity != ACTIVITY_HLT || AR_DPL(GET(VMCS_GUEST_SS_AR)) == 0, VMCS_GUEST_ACTIVITY,
 	     "activity state: HLT only with an SS DPL of 0");
 	RULE(activity == ACTIVITY_ACTIVE || !(blocking & (BLOCK_STI | BLOCK_MOV_SS)), VMCS_GUEST_ACTIVITY,
 	     "activity state: active if STI or MOV SS blocks");
@@ -190,7 +187,7 @@ bool check_guest_pdptes(struct check *c)
 	static const struct vmcs_f64 fields[PDPTES] = {
 		VMCS_GUEST_PDPTE0, VMCS_GUEST_PDPTE1, VMCS_GUEST_PDPTE2, VMCS_GUEST_PDPTE3,
 	};
-	const uint64_t table = GET(VMCS_GUEST_CR3) & 0xffffffe0ull;
+	const uint64_t table = GET(VMCS_GUEST_CR3) & CR3_PAE_TABLE;
 	bool ept = c->proc2 & PROC2_EPT;
 
 	if (c->ia32e || !(GET(VMCS_GUEST_CR0) & CR0_PG) || !(GET(VMCS_GUEST_CR4) & CR4_PAE))

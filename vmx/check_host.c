@@ -16,7 +16,7 @@ bool check_host_registers(struct check *c)
 	RULE(!beyond_phys(c, GET(VMCS_HOST_CR3)), VMCS_HOST_CR3, "host CR3: within physical memory");
 	RULE(canonical(c, GET(VMCS_HOST_SYSENTER_ESP)), VMCS_HOST_SYSENTER_ESP, "host IA32_SYSENTER_ESP: canonical");
 	RULE(canonical(c, GET(VMCS_HOST_SYSENTER_EIP)), VMCS_HOST_SYSENTER_EIP, "host IA32_SYSENTER_EIP: canonical");
-	RULE(!(c->exit & EXIT_LOAD_PAT) || check_pat(GET(VMCS_HOST_PAT)), VMCS_HOST_PAT, "host IA32_PAT: memory types only");
+	RULE(!(c->exit & EXIT_LOAD_PAT) || vmx_pat_ok(GET(VMCS_HOST_PAT)), VMCS_HOST_PAT, "host IA32_PAT: memory types only");
 	if (c->exit & EXIT_LOAD_EFER) {
 		RULE(!(efer & ~EFER_KNOWN), VMCS_HOST_EFER, "host IA32_EFER: reserved bits are 0");
 		RULE((efer & (EFER_LME | EFER_LMA)) == long_mode, VMCS_HOST_EFER,

@@ -56,7 +56,6 @@ static inline bool canonical(const struct check *c, uint64_t v)
 /* SDM 3C, "VMX-Fixed Bits in CR0", "VMX-Fixed Bits in CR4"; and the allowed settings of controls, which work alike. */
 static inline bool fits(uint64_t v, uint64_t must, uint64_t may) { return (v & must) == must && !(v & ~may); }
 
-bool check_pat(uint64_t pat);
 /* IA32_S_CET: canonical base, reserved bits clear, not suppressed and tracking at once. */
 bool check_s_cet(const struct check *c, uint64_t v);
 #define EFER_KNOWN    (EFER_SCE | EFER_LME | EFER_LMA | EFER_NXE)

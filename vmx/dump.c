@@ -3,16 +3,7 @@
 #include "vmx/cpu.h"
 #include "vmx/vcpu.h"
 
-static const struct { const char *name; uint32_t field; } fields[] = {
-	{ "exit_reason", 0x4402 }, { "exit_qualification", 0x6400 }, { "exit_intr_info", 0x4404 },
-	{ "idt_vectoring", 0x4408 }, { "instruction_error", 0x4400 }, { "guest_physical", 0x2400 },
-	{ "guest_linear", 0x640a }, { "entry_intr_info", 0x4016 }, { "pin", 0x4000 }, { "proc", 0x4002 },
-	{ "proc2", 0x401e }, { "exit_ctl", 0x400c }, { "entry_ctl", 0x4012 }, { "rip", 0x681e }, { "rsp", 0x681c },
-	{ "rflags", 0x6820 }, { "cr0", 0x6800 }, { "cr3", 0x6802 }, { "cr4", 0x6804 }, { "efer", 0x2806 },
-	{ "cs", 0x0802 }, { "cs_base", 0x6808 }, { "cs_access", 0x4816 }, { "ss", 0x0804 }, { "ss_access", 0x4818 },
-	{ "tr_access", 0x4822 }, { "interruptibility", 0x4824 }, { "activity", 0x4826 }, { "eptp", 0x201a },
-	{ "host_rip", 0x6c16 }, { "host_rsp", 0x6c14 },
-};
+#define FIELD(name, f) { name, VMCS_##f.enc }
 
 /* A field that the CPU lacks is left out: a report must not fail. */
 static bool try_read(uint32_t field, uint64_t *v)
@@ -25,6 +16,20 @@ static bool try_read(uint32_t field, uint64_t *v)
 
 void vmx_dump(void (*print)(const char *fmt, ...))
 {
+	const struct { const char *name; uint32_t field; } fields[] = {
+		FIELD("exit_reason", EXIT_REASON), FIELD("exit_qualification", EXIT_QUALIFICATION),
+		FIELD("exit_intr_info", EXIT_INTR_INFO), FIELD("idt_vectoring", IDT_VECTORING_INFO),
+		FIELD("instruction_error", INSTRUCTION_ERROR), FIELD("guest_physical", GUEST_PHYS),
+		FIELD("guest_linear", GUEST_LINEAR), FIELD("entry_intr_info", ENTRY_INTR_INFO), FIELD("pin", PIN_CTL),
+		FIELD("proc", PROC_CTL), FIELD("proc2", PROC2_CTL), FIELD("exit_ctl", EXIT_CTL),
+		FIELD("entry_ctl", ENTRY_CTL), FIELD("rip", GUEST_RIP), FIELD("rsp", GUEST_RSP),
+		FIELD("rflags", GUEST_RFLAGS), FIELD("cr0", GUEST_CR0), FIELD("cr3", GUEST_CR3), FIELD("cr4", GUEST_CR4),
+		FIELD("efer", GUEST_EFER), FIELD("cs", GUEST_CS_SEL), FIELD("cs_base", GUEST_CS_BASE),
+		FIELD("cs_access", GUEST_CS_AR), FIELD("ss", GUEST_SS_SEL), FIELD("ss_access", GUEST_SS_AR),
+		FIELD("tr_access", GUEST_TR_AR), FIELD("interruptibility", GUEST_INTERRUPTIBILITY),
+		FIELD("activity", GUEST_ACTIVITY), FIELD("eptp", EPT_POINTER), FIELD("host_rip", HOST_RIP),
+		FIELD("host_rsp", HOST_RSP),
+	};
 	const struct vmx_cpu *c = this_cpu()->vmx;
 	uint64_t v;
 

@@ -77,8 +77,7 @@ void vmx_requeue_event(struct vmx_vcpu *v)
 		v->pending_len = exit_insn_len();
 		break;
 	case INTR_TYPE_NMI: /* its delivery set blocking by NMI, which the entry sets again */
-		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY,
-			   vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & ~(uint32_t)BLOCK_NMI);
+		vmx_set_blocking(0, BLOCK_NMI);
 		break;
 	}
 }

@@ -11,6 +11,14 @@ __must_check bool vmx_inject_exception(struct vmx_vcpu *v, uint8_t vector, bool 
 void vmx_inject_interrupt(struct vmx_vcpu *v, uint8_t vector);
 void vmx_inject_nmi(struct vmx_vcpu *v);
 
+/* Changes what is blocked in the guest (SDM 3C, "Guest Non-Register State": interruptibility): BLOCK_*. */
+static inline void vmx_set_blocking(uint32_t set, uint32_t clear)
+{
+	uint32_t old = vmcs_read(VMCS_GUEST_INTERRUPTIBILITY), new = (old | set) & ~clear;
+
+	if (unlikely(new != old))
+		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, new);
+}
 /* May an external interrupt be injected now: IF = 1, no blocking by STI or MOV SS, nothing pending? */
 bool vmx_interrupt_allowed(const struct vmx_vcpu *v);
 bool vmx_nmi_allowed(const struct vmx_vcpu *v);

@@ -63,10 +63,8 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 		if (c->apic_access)
 			vmcs_write(VMCS_APIC_ACCESS, s->apic_access.v);
 		if (c->virtual_intr) {
-			vmcs_write(VMCS_EOI_EXIT0, 0);
-			vmcs_write(VMCS_EOI_EXIT1, 0);
-			vmcs_write(VMCS_EOI_EXIT2, 0);
-			vmcs_write(VMCS_EOI_EXIT3, 0);
+			for (unsigned i = 0; i < 4; i++)
+				vmcs_write(VMCS_EOI_EXIT(i), 0);
 			vmcs_write(VMCS_GUEST_INTR_STATUS, 0);
 		}
 	}
@@ -147,8 +145,7 @@ void vmx_vcpu_load(struct vmx_vcpu *v)
 	if (!v->cpu) {
 		v->cpu = c;
 		write_host_cpu(c);
-		if (v->vpid)
-			vmx_flush_vpid(v->vpid);
+		vmx_vcpu_flush(v);
 	}
 }
 

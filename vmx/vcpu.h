@@ -57,7 +57,6 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode);
 
 /* MSR bitmap: what is not opened here is intercepted. Only 0 to 1FFFh and C0000000h to C0001FFFh have bits. */
 void vmx_msr_open(struct vmx_vcpu *v, uint32_t msr, bool read, bool write);
-void vmx_msr_close(struct vmx_vcpu *v, uint32_t msr);
 
 /* The TSC ticks until the preemption timer makes the guest exit; must be set before each entry (if the CPU has the timer). */
 static inline void vmx_arm_preemption(uint64_t ticks)
@@ -74,8 +73,14 @@ __must_check enum tf_err vmx_run(struct vmx_vcpu *v);
 
 /* Flushes this CPU's cached translations of one guest-physical space. */
 void vmx_flush_ept(uint64_t eptp);
-/* Flushes this CPU's cached linear translations of one vCPU. */
+/* Flushes this CPU's cached linear translations of one vCPU; 0: of all. */
 void vmx_flush_vpid(uint16_t vpid);
+/* The same for `v`. Where the CPU has no VPIDs each entry and exit flushes. */
+static inline void vmx_vcpu_flush(const struct vmx_vcpu *v)
+{
+	if (v->vpid)
+		vmx_flush_vpid(v->vpid);
+}
 
 /* Names of a VM-instruction error (SDM 3C, "VM-Instruction Error Numbers") and of a basic exit reason. */
 const char *vmx_error_name(uint32_t error);

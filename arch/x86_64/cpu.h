@@ -93,13 +93,6 @@ static inline void xsetbv(uint32_t i, uint64_t v)
 {
 	__asm__ volatile("xsetbv" : : "c"(i), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)));
 }
-static inline uint64_t read_rflags(void)
-{
-	uint64_t v;
-	__asm__ volatile("pushfq; popq %0" : "=r"(v));
-	return v;
-}
 
-/* RDMSR and WRMSR that survive a #GP (by the fixup table, arch/x86_64/trap.c): false if the MSR is not there. */
+/* RDMSR that survives a #GP (by the fixup table, arch/x86_64/trap.c): false if the MSR is not there. */
 __must_check bool rdmsr_safe(uint32_t msr, uint64_t *v);
-__must_check bool wrmsr_safe(uint32_t msr, uint64_t v);

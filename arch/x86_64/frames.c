@@ -14,30 +14,20 @@
 #define EARLY_LIMIT_2M GiB(4)
 #define MAX_SPANS      (BOOT_MAX_RANGES + BOOT_MAX_MODULES + 8)
 
-#define CPUID_EXT_FEATURES    0x80000001
-#define CPUID_EXT_EDX_PAGE1GB BIT(26)
-
 /* One contiguous stretch of GiBs that have RAM in them, so that a large hole costs no state. */
 static struct zone { struct buddy buddy; uint64_t start, end; } zones[MAX_ZONES];
 static unsigned nzones;
-static struct spinlock lock = SPINLOCK_INIT; /* the zones and `withheld` */
+static struct spinlock lock = SPINLOCK_INIT; /* the zones */
 
-static struct mem_span ram_spans[MAX_SPANS], usable_spans[MAX_SPANS], withheld_spans[MAX_SPANS];
+static struct mem_span ram_spans[MAX_SPANS], usable_spans[MAX_SPANS];
 static struct mem_spans ram = { ram_spans, 0, MAX_SPANS };
-static struct mem_spans usable = { usable_spans, 0, MAX_SPANS };     /* at start-up: not yet in a zone */
-static struct mem_spans withheld = { withheld_spans, 0, MAX_SPANS }; /* the modules */
+static struct mem_spans usable = { usable_spans, 0, MAX_SPANS }; /* at start-up: not yet in a zone */
 static uint64_t early_limit;
 
 static void must(bool ok)
 {
 	if (!ok)
 		panic("the memory map has too many pieces");
-}
-
-static void remove_reserved(struct mem_spans *s)
-{
-	must(spans_remove(s, 0, LOW_RESERVED));
-	must(spans_remove(s, image_phys.v, image_phys.v + (uint64_t)(image_end - image_start)));
 }
 
 static void find_ram(const struct boot_info *bi)
@@ -47,14 +37,11 @@ static void find_ram(const struct boot_info *bi)
 		must(spans_add(&usable, ram.span[i].start, ram.span[i].end));
 	for (uint32_t i = 0; i < bi->nmodules; i++) {
 		uint64_t start = bi->modules[i].start.v;
-		uint64_t end = ALIGN_UP(bi->modules[i].start.v + bi->modules[i].size, PAGE_SIZE);
 
-		must(spans_remove(&usable, start, end));
-		if (spans_contain(&ram, start, end))
-			must(spans_add(&withheld, start, end));
+		must(spans_remove(&usable, start, ALIGN_UP(start + bi->modules[i].size, PAGE_SIZE)));
 	}
-	remove_reserved(&usable);
-	remove_reserved(&withheld);
+	must(spans_remove(&usable, 0, LOW_RESERVED));
+	must(spans_remove(&usable, image_phys.v, image_phys.v + (uint64_t)(image_end - image_start)));
 }
 
 /* The zone's own state, from the largest piece of free RAM that can be written now; NULL if none is large enough. */
@@ -138,7 +125,7 @@ static void give_usable(uint64_t from, uint64_t to)
 
 void frames_init(const struct boot_info *bi)
 {
-	early_limit = cpuid(CPUID_EXT_FEATURES, 0).edx & CPUID_EXT_EDX_PAGE1GB ? EARLY_LIMIT_1G : EARLY_LIMIT_2M;
+	early_limit = cpuid(CPUID_EXTENDED, 0).edx & CPUID_EXT_EDX_PAGE1GB ? EARLY_LIMIT_1G : EARLY_LIMIT_2M;
 	find_ram(bi);
 	make_zones();
 	give_usable(0, early_limit);
@@ -187,17 +174,6 @@ void frame_free(hpa_t p, unsigned order)
 	ASSERT(z && IS_ALIGNED(p.v, PAGE_SIZE));
 	spin_lock(&lock);
 	buddy_free(&z->buddy, p.v / PAGE_SIZE, order);
-	spin_unlock(&lock);
-}
-
-void frames_release(hpa_t base, uint64_t len)
-{
-	uint64_t start = ALIGN_DOWN(base.v, PAGE_SIZE), end = ALIGN_UP(base.v + len, PAGE_SIZE);
-
-	spin_lock(&lock);
-	for (size_t i = 0; i < withheld.n; i++)
-		give(MAX(withheld.span[i].start, start), MIN(withheld.span[i].end, end));
-	must(spans_remove(&withheld, start, end));
 	spin_unlock(&lock);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <tf/bootinfo.h>
 #include <tf/err.h>
+#include <tf/math.h>
 #include "lib/memmap.h"
 
 /* Takes over all RAM except the image, the modules, the boot information and the first MiB. */
@@ -10,15 +11,15 @@ void frames_init(const struct boot_info *bi);
 void frames_init_high(void);
 /* All RAM of the machine, whoever uses it. */
 const struct mem_spans *frames_ram(void);
+/* The order of the smallest block that holds `bytes`, which must not be 0. */
+static inline unsigned frame_order(uint64_t bytes)
+{
+	return bytes <= PAGE_SIZE ? 0 : bit_highest(bytes - 1) + 1 - PAGE_SHIFT;
+}
 /* 2^order frames, naturally aligned, contents undefined. TF_ENOMEM. */
 __must_check enum tf_err frame_alloc(unsigned order, hpa_t *out);
 /* One zeroed frame. */
 __must_check enum tf_err frame_alloc_zero(hpa_t *out);
 void frame_free(hpa_t p, unsigned order);
-/*
- * Gives the pages of a whole module, after use, to the allocator. Modules are page aligned and share no page
- * (boot/start.c); what was never withheld, or was given before, is ignored.
- */
-void frames_release(hpa_t base, uint64_t len);
 uint64_t frames_free_bytes(void);
 uint64_t frames_total_bytes(void); /* all RAM, the hypervisor's own included */

@@ -4,7 +4,6 @@
 
 static struct { irq_fn fn; void *ctx; } handlers[256];
 static uint8_t next_vector = IRQ_VECTOR_FIRST;
-uint64_t irq_stray;
 
 void irq_register(uint8_t vector, irq_fn fn, void *ctx)
 {
@@ -29,7 +28,6 @@ void irq_dispatch(uint8_t vector)
 		return;
 	}
 	/* Neither the spurious vector nor a spurious interrupt of an 8259 is in service, so neither gets an EOI. */
-	__atomic_add_fetch(&irq_stray, 1, __ATOMIC_RELAXED);
 	if (lapic_in_service(vector))
 		lapic_eoi();
 }

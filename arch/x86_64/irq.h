@@ -16,5 +16,3 @@ void irq_register(uint8_t vector, irq_fn fn, void *ctx);
 __must_check enum tf_err irq_alloc_vector(uint8_t *vector);
 /* Runs the handler and gives the EOI. Called with interrupts off, by the IDT stubs and for external-interrupt exits. */
 void irq_dispatch(uint8_t vector);
-/* Vectors without a handler that have arrived. */
-extern uint64_t irq_stray;

@@ -28,7 +28,6 @@
 #define DEVICE_SIZE GiB(64)
 #define FIRMWARE_MAX_LEN  MiB(16)
 #define FIRMWARE_MAX_MAPS 64
-#define CPUID_EXT_EDX_PAGE1GB BIT(26)
 
 static struct spinlock lock = SPINLOCK_INIT; /* the tables, next_va, firmware */
 static uint64_t *root;                       /* NULL: still on the early tables */
@@ -122,7 +121,7 @@ static void map_physmap(const struct mem_spans *ram)
 void paging_init(const struct boot_info *bi)
 {
 	boot = bi;
-	has_1g = cpuid(0x80000001, 0).edx & CPUID_EXT_EDX_PAGE1GB;
+	has_1g = cpuid(CPUID_EXTENDED, 0).edx & CPUID_EXT_EDX_PAGE1GB;
 	root = new_table();
 	map_image(text_start, text_end, MAP_TEXT);
 	map_image(rodata_start, rodata_end, MAP_RODATA);

@@ -7,7 +7,6 @@
 /* SDM 2A, "CPUID" */
 #define CPUID_1_EDX_MCE    BIT(7)
 #define CPUID_1_EDX_PGE    BIT(13)
-#define CPUID_1_ECX_XSAVE  BIT(26)
 #define CPUID_7_EBX_SMEP   BIT(7)
 #define CPUID_7_EBX_SMAP   BIT(20)
 #define CPUID_7_ECX_UMIP   BIT(2)

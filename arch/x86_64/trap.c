@@ -24,8 +24,6 @@ extern const uint8_t trap_stubs[];
 extern const struct fixup fixup_start[], fixup_end[];
 
 static struct gate idt[256] __attribute__((aligned(16)));
-void (*nmi_handler)(const struct trap_frame *f);
-uint64_t nmi_count;
 
 void trap_entry(struct trap_frame *f);
 
@@ -60,9 +58,7 @@ void trap_entry(struct trap_frame *f)
 	if (f->vector >= VEC_EXCEPTIONS) {
 		irq_dispatch((uint8_t)f->vector);
 	} else if (f->vector == VEC_NMI) {
-		__atomic_add_fetch(&nmi_count, 1, __ATOMIC_RELAXED);
-		if (nmi_handler)
-			nmi_handler(f);
+		/* Nothing here asks for one: whatever sent it goes unheard, and costs no guest anything. */
 	} else if (f->vector == VEC_DF || f->vector == VEC_MC || !fixed_up(f)) {
 		panic_trap(f);
 	}
@@ -79,16 +75,5 @@ bool rdmsr_safe(uint32_t msr, uint64_t *v)
 	                 : "+&q"(ok), "+&a"(lo), "+&d"(hi) : "c"(msr));
 	if (ok)
 		*v = (uint64_t)hi << 32 | lo;
-	return ok;
-}
-
-bool wrmsr_safe(uint32_t msr, uint64_t v)
-{
-	bool ok = false;
-
-	__asm__ volatile("1:\twrmsr\n\t"
-	                 "movb $1, %0\n"
-	                 "2:\n\t" FIXUP("1b", "2b")
-	                 : "+&q"(ok) : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
 	return ok;
 }

@@ -14,10 +14,8 @@ struct trap_frame {
  */
 #define FIXUP(from, to) ".pushsection .fixup, \"a\"\n\t.quad " from ", " to "\n\t.popsection\n"
 
-/* Loads the IDT (all 256 vectors) on this CPU. Exceptions without a fixup go to panic_trap(), others to irq_dispatch(). */
+/* Loads the IDT (all 256 vectors) on this CPU. Exceptions without a fixup go to panic_trap(), interrupts to
+ * irq_dispatch(); an NMI returns. */
 void idt_init(void);
 /* core/panic.c */
 __noreturn void panic_trap(const struct trap_frame *f);
-/* NMI in root mode: returns normally; the handler is set by core (NULL: counted only). */
-extern void (*nmi_handler)(const struct trap_frame *f);
-extern uint64_t nmi_count;

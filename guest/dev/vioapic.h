@@ -6,11 +6,16 @@
 #define VIOAPIC_BASE 0xfec00000ull
 #define VIOAPIC_LEN  0x1000
 
+/* Delivery modes (SDM 3A, "Interrupt Command Register (ICR)") */
+enum apic_delivery {
+	APIC_FIXED = 0, APIC_LOWEST = 1, APIC_SMI = 2, APIC_NMI = 4, APIC_INIT = 5, APIC_STARTUP = 6, APIC_EXTINT = 7,
+};
+
 /* An interrupt message, as an I/O APIC, an MSI or an ICR write sends it (SDM 3A, "Message Address Register Format"). */
 struct apic_msg {
 	uint32_t dest;       /* 8-bit xAPIC or 32-bit x2APIC destination */
 	bool logical;        /* destination mode */
-	uint8_t delivery;    /* 0 fixed, 1 lowest priority, 2 SMI, 4 NMI, 5 INIT, 6 start-up, 7 ExtINT */
+	uint8_t delivery;    /* enum apic_delivery */
 	uint8_t vector;
 	bool level;          /* trigger mode */
 };

@@ -91,8 +91,8 @@ uint32_t vlapic_read(struct vlapic *l, uint32_t offset)
 static void vlapic_send(struct vlapic *l, uint32_t lo)
 {
 	enum { DEST_LOGICAL = 0x800, LEVEL_ASSERT = 0x4000, TRIGGER_LEVEL = 0x8000, SHORTHAND_SHIFT = 18 };
-	enum { RESERVED_3 = 3, SHORTHAND_SELF = 1, SHORTHAND_ALL = 2 };
-	unsigned shorthand = lo >> SHORTHAND_SHIFT & 3;
+	enum { RESERVED_3 = 3 };
+	enum apic_shorthand shorthand = lo >> SHORTHAND_SHIFT & 3;
 	struct apic_msg msg = {
 		.logical = lo & DEST_LOGICAL,
 		.delivery = lo >> 8 & 7,
@@ -121,7 +121,7 @@ static void vlapic_send(struct vlapic *l, uint32_t lo)
 		return;
 	}
 	/* Level and trigger mode have no meaning for any other message: it is an edge, asserted. */
-	l->ops->ipi(l->ctx, l, &msg, shorthand, true);
+	l->ops->ipi(l->ctx, l, &msg, shorthand);
 }
 
 static void vlapic_lvt_write(struct vlapic *l, uint32_t offset, uint32_t writable, uint32_t value)

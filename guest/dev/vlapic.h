@@ -35,14 +35,16 @@
 #define APIC_TIMER_DCR 0x3e0
 #define APIC_SELF_IPI 0x3f0 /* x2APIC only */
 
+/* Destination shorthands (SDM 3A, "Interrupt Command Register (ICR)") */
+enum apic_shorthand { SHORTHAND_NONE, SHORTHAND_SELF, SHORTHAND_ALL, SHORTHAND_OTHERS };
+
 struct vlapic;
 struct vlapic_ops {
 	/*
-	 * An IPI from the ICR. `shorthand` 0 none, 1 self, 2 all, 3 all but self. Always an asserted edge: the INIT level
-	 * de-assert, illegal vectors and reserved delivery modes do not get here. A destination of FFh (xAPIC) or
-	 * FFFFFFFFh is everyone; vlapic_matches knows.
+	 * An IPI from the ICR. Always an asserted edge: the INIT level de-assert, illegal vectors and reserved delivery
+	 * modes do not get here. A destination of FFh (xAPIC) or FFFFFFFFh is everyone; vlapic_matches knows.
 	 */
-	void (*ipi)(void *ctx, struct vlapic *from, const struct apic_msg *msg, unsigned shorthand, bool assert_level);
+	void (*ipi)(void *ctx, struct vlapic *from, const struct apic_msg *msg, enum apic_shorthand shorthand);
 	/* EOI of a vector whose TMR bit is set. */
 	void (*eoi)(void *ctx, uint8_t vector);
 	/* NMI or other non-vectored local delivery (LINT1 as NMI, error, ...): delivery mode as in struct apic_msg. */

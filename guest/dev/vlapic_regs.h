@@ -29,11 +29,6 @@
 #define APIC_X2_ICR_DEST (APIC_ICR_LO + 4) /* in x2APIC mode the ICR is one register of 64 bits */
 #define DCR_WRITABLE 0xbu
 
-/* SDM 3A, "Interrupt Command Register (ICR)": the delivery modes of struct apic_msg. */
-enum apic_delivery {
-	APIC_FIXED = 0, APIC_LOWEST = 1, APIC_SMI = 2, APIC_NMI = 4, APIC_INIT = 5, APIC_STARTUP = 6, APIC_EXTINT = 7,
-};
-
 /* SDM 3A, "Error Status Register (ESR)" */
 #define ESR_SEND_ILLEGAL_VECTOR    BIT(5)
 #define ESR_RECEIVED_ILLEGAL_VECTOR BIT(6)

@@ -408,9 +408,10 @@ void vpit_access_61(void *p, struct dev_access *a)
 
 void vpit_tick(struct vpit *p)
 {
-	uint64_t now = time_now(p);
+	uint64_t now = time_now(p), edges = p->edges;
 
 	channel_run(p, &p->ch[0], now);
-	give_edge(p);
+	if (p->edges == edges)
+		give_edge(p);
 	arm(p, now);
 }

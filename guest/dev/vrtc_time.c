@@ -6,7 +6,6 @@
 
 #define HOURS_PM       0x80
 #define ALARM_ANY      0xc0 /* "don't care": both top bits */
-#define EPOCH_DAYS     719528 /* 0000-01-01 to 1970-01-01 */
 #define EPOCH_WEEKDAY  6      /* 0000-01-01 was a Saturday (Sunday is 0) */
 #define DAYS_400_YEARS 146097
 

@@ -40,6 +40,11 @@
 #define CR4_CET        BIT(23)
 #define CR4_PKS        BIT(24)
 
+/* SDM 3A, "PAE Paging" */
+#define CR3_PAE_TABLE  0xffffffe0ull
+#define PDPTE_P        BIT(0)
+#define PDPTE_RESERVED 0x1e6ull /* and what is above the physical-address width */
+
 #define EFER_SCE BIT(0)
 #define EFER_LME BIT(8)
 #define EFER_LMA BIT(10)
@@ -61,6 +66,12 @@
 #define RFLAGS_VM   BIT(17)
 #define RFLAGS_AC   BIT(18)
 #define RFLAGS_ID   BIT(21)
+
+/* SDM 3B, "Debug Registers" and "IA32_DEBUGCTL MSR" */
+#define DR6_RESET    0xffff0ff0ull
+#define DR7_RESET    0x400ull
+#define DEBUGCTL_LBR BIT(0)
+#define DEBUGCTL_BTF BIT(1)
 
 enum x86_vector {
 	VEC_DE = 0, VEC_DB = 1, VEC_NMI = 2, VEC_BP = 3, VEC_OF = 4, VEC_BR = 5, VEC_UD = 6, VEC_NM = 7,
@@ -132,6 +143,14 @@ enum x86_vector {
 #define MSR_IA32_GS_BASE           0xc0000101
 #define MSR_IA32_KERNEL_GS_BASE    0xc0000102
 #define MSR_IA32_TSC_AUX           0xc0000103
+
+/* SDM 2A, "CPUID": feature bits that more than one file asks for */
+#define CPUID_EXTENDED           0x80000001u /* leaf of the extended features, EXT below */
+#define CPUID_1_ECX_X2APIC       BIT(21)
+#define CPUID_1_ECX_XSAVE        BIT(26)
+#define CPUID_EXT_EDX_NX         BIT(20)
+#define CPUID_EXT_EDX_PAGE1GB    BIT(26)
+#define CPUID_EXT_EDX_RDTSCP     BIT(27)
 
 /* IA32_APIC_BASE: SDM 3A, "Local APIC Status and Location" */
 #define APIC_BASE_BSP    BIT(8)

@@ -56,8 +56,8 @@ def linux(build: Path, work: Path, cpu: str) -> None:
                                      f"cmdline = {CMDLINE}\n")
     run(ROOT / "tools/mkiso.sh", work / "guest.iso", "trefoil", build / "boot/trefoil.elf", work / "linux.conf")
     entered = int(last_match(work, work / "bare-entry.iso", cpu, "[0-9A-F]{16}")[0], 16)
-    bare = int(last_match(work, work / "bare.iso", cpu, r"tsc=(\d+)")[1]) - entered
-    guest = int(last_match(work, work / "guest.iso", cpu, r"tsc=(\d+)")[1])
+    bare = int(last_match(work, work / "bare.iso", cpu, r"tsc=(\d+)\r")[1]) - entered
+    guest = int(last_match(work, work / "guest.iso", cpu, r"tsc=(\d+)\r")[1])
     print(f"linux=bare instructions={bare}\nlinux=guest instructions={guest} ratio={guest / bare:.4f}")
 
 

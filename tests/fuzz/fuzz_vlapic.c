@@ -29,10 +29,10 @@ static uint64_t world_now(void *ctx) { return ((struct world *)ctx)->now; }
 static void world_arm(void *ctx, uint64_t deadline) { ((struct world *)ctx)->armed = deadline; }
 static void world_kick(void *ctx, struct vlapic *l) { (void)l; ((struct world *)ctx)->kicks++; }
 
-static void world_ipi(void *ctx, struct vlapic *from, const struct apic_msg *msg, unsigned shorthand, bool assert_level)
+static void world_ipi(void *ctx, struct vlapic *from, const struct apic_msg *msg, enum apic_shorthand shorthand)
 {
 	struct world *w = ctx;
-	CHECK(from == &w->l && shorthand < 4 && assert_level && !msg->level);
+	CHECK(from == &w->l && shorthand < 4 && !msg->level);
 	CHECK(msg->delivery != 3 && msg->delivery < 7 && (msg->delivery > 1 || msg->vector >= 16));
 	/* As the owner routes it: to this one too, if it is addressed. */
 	bool self = shorthand == 1 || shorthand == 2 || (!shorthand && vlapic_matches(from, msg->dest, msg->logical));
@@ -134,6 +134,9 @@ static void check(struct world *w, int pending_before, unsigned kicks_before)
 		CHECK(((uint32_t)pending & 0xf0) > (ppr & 0xf0) && page32(l, APIC_PPR) == ppr);
 	if (l->deadline != DEV_NEVER && !(page32(l, APIC_LVT_TIMER) & 0x10000))
 		CHECK(w->armed <= l->deadline);
+	/* Only a periodic timer owes interrupts, and then it will wake up. */
+	CHECK(!l->backlog || (l->backlog <= 1000 && l->deadline != DEV_NEVER && w->armed != DEV_NEVER));
+	CHECK(!l->backlog || (page32(l, APIC_LVT_TIMER) & 0x70000) == 0x20000);
 	CHECK(vlapic_enabled(l) || (pending < 0 && isr < 0 && l->deadline == DEV_NEVER));
 }
 

@@ -40,7 +40,9 @@ def test_two_kernels_two_shells(images, boot, kernel, initrd, cpu):
         assert alpha.run(f"expr {i} + 1") == str(i + 1)
     check_log(alpha)
     focus(machine, "beta", 2)
-    first, second = int(beta.run("cat /tmp/n")), int(beta.run("sleep 1; cat /tmp/n"))
+    # The file is empty for a moment each time it is written.
+    count = "until [ -s /tmp/n ] && n=$(cat /tmp/n) && [ $n ]; do :; done; echo $n"
+    first, second = int(beta.run(count)), int(beta.run(f"sleep 1; {count}"))
     assert 0 < first < second
     assert beta.run("kill %1; cat /proc/sys/kernel/hostname") == "beta"
     check_log(beta)
@@ -56,11 +58,16 @@ def test_the_kernel_is_debians(images, boot, kernel, initrd):
     assert alpha.run("uname -r") == version
 
 
-def test_emulated_apic(images, boot, kernel, initrd):
-    conf = linux_conf("alpha", "beta", extra={"alpha": "apicv = off", "beta": "apicv = off"})
+def test_emulated_apic_and_hidden_hypervisor(images, boot, kernel, initrd):
+    conf = linux_conf("alpha", "beta", extra={"alpha": "apicv = off", "beta": "apicv = off\nhypervisor = off"})
     machine, alpha, beta = start(images, boot, kernel, initrd, conf, "alpha", "beta")
     alpha.wait()
+    assert alpha.run("grep -cw hypervisor /proc/cpuinfo") == "1"
     check_log(alpha)
+    focus(machine, "beta", 2)
+    beta.wait()
+    assert beta.run("grep -cw hypervisor /proc/cpuinfo") == "0"
+    check_log(beta)
 
 
 def test_power_off_panic_and_reboot_leave_the_neighbour_alone(images, boot, kernel, initrd):

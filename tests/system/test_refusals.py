@@ -49,3 +49,7 @@ def test_memory_for_no_guest(images, boot, payload):
     machine.expect(r"vm=a event=refused [^\r\n]*memory", 30)
     machine.expect(r"vm=b event=started", 30)
     machine.expect(r"payload: done", 30)
+
+
+def test_too_little_memory(iso, boot):
+    refused(boot(iso, memory=16), "memory")

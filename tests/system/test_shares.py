@@ -34,3 +34,16 @@ def test_a_compute_guest_does_not_delay_keys(images, boot, payload):
         for letter in word:
             machine.send(bytes([letter]))
             machine.expect(re.escape(bytes([letter])), 10)
+
+
+SLICE_TICKS = 500_000  # 5 ms of 100 MHz, the default
+
+
+@pytest.mark.parametrize("cpu", ["corei7_haswell_4770", "corei7_sandy_bridge_2600k"])
+def test_a_sleeper_wakes_within_two_slices(images, boot, payload, cpu):
+    """Exact, in the guest's own TSC: two guests compute without end, a third sleeps until its timer, 200 times."""
+    conf = payload_conf("sleeper", "latency.elf", "count=200") + payload_conf("spin", "spin.elf") \
+        + payload_conf("spun", "spin.elf", extra="weight = 200\n")
+    machine = boot(images.trefoil(conf, {"latency.elf": payload("latency"), "spin.elf": payload("spin")}), cpu=cpu, memory=256)
+    worst = int(machine.expect(r"latency: worst=(\d+) of 200", 120)[1])
+    assert 0 < worst < 2 * SLICE_TICKS

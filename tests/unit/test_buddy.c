@@ -7,43 +7,11 @@
 #include <cmocka.h>
 
 #include "lib/buddy.h"
-#include <tf/assert.h>
+#include "tests/unit/asserts.h"
+#include "tests/unit/rng.h"
 
 #define BASE   (3ull << BUDDY_MAX_ORDER)
 #define FRAMES 3000u /* not a power of two */
-
-static jmp_buf assert_env;
-static bool assert_expected;
-
-/* Takes the place of the one in host_stubs.c. */
-void tf_assert_fail(const char *expr, const char *file, int line)
-{
-	if (assert_expected)
-		longjmp(assert_env, 1);
-	print_error("%s:%d: %s\n", file, line, expr);
-	abort();
-}
-
-#define ASSERTS(statement) ({ \
-	bool caught_ = true; \
-	assert_expected = true; \
-	if (!setjmp(assert_env)) { \
-		statement; \
-		caught_ = false; \
-	} \
-	assert_expected = false; \
-	caught_; \
-})
-
-static uint64_t rng_state = 88172645463325252ull;
-
-static uint64_t rng(void)
-{
-	rng_state ^= rng_state << 13;
-	rng_state ^= rng_state >> 7;
-	rng_state ^= rng_state << 17;
-	return rng_state;
-}
 
 static void *make(struct buddy *b, uint64_t base, uint64_t frames)
 {

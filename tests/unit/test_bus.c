@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 #include "guest/bus.h"
+#include "tests/unit/rng.h"
 
 #define SPACE 256 /* addresses of the model */
 #define CALLS 8
@@ -28,16 +29,6 @@ static void device(void *ctx, struct dev_access *a)
 		a->value &= ~(0xffull << (8 * i));
 		a->value |= (uint64_t)content(dev, a->offset + i) << (8 * i);
 	}
-}
-
-static uint64_t rng_state = 88172645463325252ull;
-
-static uint64_t rng(void)
-{
-	rng_state ^= rng_state << 13;
-	rng_state ^= rng_state >> 7;
-	rng_state ^= rng_state << 17;
-	return rng_state;
 }
 
 static uint64_t mask(unsigned size) { return size == 8 ? ~0ull : (1ull << (8 * size)) - 1; }

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <cmocka.h>
 #include "guest/insn.h"
+#include "tests/unit/rng.h"
 
 /* One low mapping, so that 32-bit addresses and displacements reach it: code, the native frame, and the memory. */
 #define ARENA       0x30000000ull
@@ -33,16 +34,6 @@ struct frame {
 static struct frame *const frame = (struct frame *)FRAME;
 static uint8_t *slot, *suffix; /* where the instruction goes, and where it jumps afterwards */
 static uint8_t shadow[MEMORY_SIZE];
-static uint64_t seed = 0x9e3779b97f4a7c15ull;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 /* MOV between a 64-bit register and an absolute address: opcode 8B loads, 89 stores. */
 static uint8_t *emit_mov(uint8_t *p, uint8_t opcode, unsigned reg, const void *at)
 {
@@ -115,7 +106,7 @@ static enum tf_err flat(void *ctx, enum insn_seg seg, uint64_t offset, uint8_t s
 static enum tf_err shadow_read(void *ctx, uint64_t linear, uint8_t size, uint64_t *value)
 {
 	(void)ctx;
-	*value = rnd(); /* what lies above the size must not matter */
+	*value = rng(); /* what lies above the size must not matter */
 	memcpy(value, shadow + (linear - MEMORY), size);
 	return TF_OK;
 }
@@ -166,10 +157,10 @@ static void encode(const struct shape *s, uint8_t *bytes)
 {
 	static const uint8_t segments[] = { 0x26, 0x2e, 0x36, 0x3e }; /* FS and GS have a base of their own here */
 	unsigned n = 0;
-	uint64_t r = rnd();
+	uint64_t r = rng();
 
 	for (unsigned k = 0; k < INSN_MAX; k++)
-		bytes[k] = (uint8_t)rnd();
+		bytes[k] = (uint8_t)rng();
 	if ((r & 7) == 0)
 		bytes[n++] = segments[r >> 3 & 3];
 	if ((r >> 5 & 3) == 0)
@@ -200,13 +191,13 @@ static void patch_disp(const struct shape *s, uint8_t *bytes, struct insn *i, ui
 /* Chooses registers and displacement so that the operand lies at `target`; false where the encoding cannot. */
 static bool aim(const struct shape *s, uint8_t *bytes, struct insn *i, uint64_t *gpr, uint64_t target)
 {
-	uint64_t high = i->addrsize == 4 ? rnd() << 32 : 0, small = rnd() & 0xffff;
+	uint64_t high = i->addrsize == 4 ? rng() << 32 : 0, small = rng() & 0xffff;
 
 	if (is_string(i)) {
-		gpr[RSI] = (MIDDLE + rnd() % PAGE_SIZE) | high;
-		gpr[RDI] = (rnd() & 1 ? MIDDLE + rnd() % PAGE_SIZE : gpr[RSI] + rnd() % 32) | high;
-		gpr[RCX] = (rnd() % 40 + 1) | high;
-		if (rnd() % 40 == 0) { /* CPUs differ in the upper halves when a 32-bit count is 0 at once */
+		gpr[RSI] = (MIDDLE + rng() % PAGE_SIZE) | high;
+		gpr[RDI] = (rng() & 1 ? MIDDLE + rng() % PAGE_SIZE : gpr[RSI] + rng() % 32) | high;
+		gpr[RCX] = (rng() % 40 + 1) | high;
+		if (rng() % 40 == 0) { /* CPUs differ in the upper halves when a 32-bit count is 0 at once */
 			gpr[RCX] = 0;
 			gpr[RSI] = (uint32_t)gpr[RSI];
 			gpr[RDI] = (uint32_t)gpr[RDI];
@@ -240,7 +231,7 @@ static bool aim(const struct shape *s, uint8_t *bytes, struct insn *i, uint64_t 
 /* A bit number that stays near: the 16-bit form reaches 4 KiB, the others are kept to 2 KiB. */
 static bool aim_bit(const struct insn *i, uint64_t *gpr)
 {
-	int64_t number = (int64_t)(rnd() % 32768) - 16384;
+	int64_t number = (int64_t)(rng() % 32768) - 16384;
 
 	if (i->has_imm)
 		return true;
@@ -249,7 +240,7 @@ static bool aim_bit(const struct insn *i, uint64_t *gpr)
 	if (i->opsize == 8)
 		gpr[i->reg] = (uint64_t)number;
 	else if (i->opsize == 4)
-		gpr[i->reg] = (uint32_t)number | rnd() << 32;
+		gpr[i->reg] = (uint32_t)number | rng() << 32;
 	return true;
 }
 
@@ -278,11 +269,11 @@ static const char *text(const struct insn *i, const uint8_t *bytes)
 static bool run_case(const struct shape *s)
 {
 	uint8_t bytes[INSN_MAX];
-	uint64_t gpr[16], flags = (rnd() & (ARITHMETIC | RFLAGS_DF)) | RFLAGS_RSV1, rip = (uintptr_t)slot;
+	uint64_t gpr[16], flags = (rng() & (ARITHMETIC | RFLAGS_DF)) | RFLAGS_RSV1, rip = (uintptr_t)slot;
 	struct insn_env env = { .gpr = gpr, .rip = &rip, .rflags = &flags,
 				.linear = flat, .read = shadow_read, .write = shadow_write };
 	struct insn i;
-	uint64_t target = MIDDLE + rnd() % (PAGE_SIZE - 8);
+	uint64_t target = MIDDLE + rng() % (PAGE_SIZE - 8);
 
 	encode(s, bytes);
 	if (insn_decode(bytes, INSN_MAX, INSN_64, &i) != TF_OK) {
@@ -290,7 +281,7 @@ static bool run_case(const struct shape *s)
 		return false;
 	}
 	for (unsigned r = 0; r < 16; r++)
-		gpr[r] = rnd() & 3 ? rnd() : (uint64_t)(int8_t)rnd();
+		gpr[r] = rng() & 3 ? rng() : (uint64_t)(int8_t)rng();
 	/* A locked access across cache lines may trap or stall on the host. */
 	if (i.lock || i.op == INSN_XCHG)
 		target = ALIGN_DOWN(target, i.memsize);
@@ -298,18 +289,18 @@ static bool run_case(const struct shape *s)
 		return false;
 
 	for (size_t k = 0; k < MEMORY_SIZE; k += 8) {
-		uint64_t value = rnd();
+		uint64_t value = rng();
 		memcpy(shadow + k, &value, 8);
 	}
 	/* Equal operands and carries are rare in random ones. */
-	if (!is_string(&i) && (rnd() & 7) == 0)
+	if (!is_string(&i) && (rng() & 7) == 0)
 		memcpy(shadow + (target - MEMORY), &gpr[i.reg], 8);
 	memcpy((void *)MEMORY, shadow, MEMORY_SIZE);
 	memcpy(frame->in, gpr, sizeof(gpr));
 	frame->flags_in = flags;
 
 	for (unsigned rounds = 0; rip == (uintptr_t)slot; rounds++) {
-		enum tf_err err = insn_execute(&i, &env, 1 + rnd() % 16);
+		enum tf_err err = insn_execute(&i, &env, 1 + rng() % 16);
 
 		if (err || rounds > 64)
 			fail_msg("%s: error %d after %u rounds", text(&i, bytes), (int)err, rounds);

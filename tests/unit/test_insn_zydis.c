@@ -12,21 +12,12 @@
 #include <cmocka.h>
 #include <Zydis/Zydis.h>
 #include "guest/insn.h"
+#include "tests/unit/rng.h"
 
 #define MODES 3
 
 static ZydisDecoder decoder[MODES];
 static unsigned long compared, accepted;
-static uint64_t seed = 0x2545f4914f6cdd1dull;
-
-static uint64_t rnd(void)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return seed;
-}
-
 static int setup(void **state)
 {
 	(void)state;
@@ -230,18 +221,18 @@ static unsigned put_prefixes(uint8_t *bytes, enum insn_mode mode, uint64_t r)
 	r >>= 2;
 	for (unsigned k = 0; k < count; k++, r /= 12) {
 		if (mode == INSN_64 && r % 12 == 11)
-			bytes[n++] = 0x40 | (rnd() & 0xf); /* a REX that another prefix may cancel */
+			bytes[n++] = 0x40 | (rng() & 0xf); /* a REX that another prefix may cancel */
 		else
 			bytes[n++] = prefix_bytes[r % ARRAY_SIZE(prefix_bytes)];
 	}
-	if (mode == INSN_64 && (rnd() & 1))
-		bytes[n++] = 0x40 | (rnd() & 0xf);
+	if (mode == INSN_64 && (rng() & 1))
+		bytes[n++] = 0x40 | (rng() & 0xf);
 	return n;
 }
 
 static void fill(uint8_t *bytes)
 {
-	uint64_t a = rnd(), b = rnd();
+	uint64_t a = rng(), b = rng();
 
 	memcpy(bytes, &a, 8);
 	memcpy(bytes + 8, &b, 7);
@@ -268,7 +259,7 @@ static void test_opcodes(void **state)
 					unsigned n;
 
 					fill(bytes);
-					n = put_opcode(bytes, round ? put_prefixes(bytes, mode, rnd()) : 0, opcode);
+					n = put_opcode(bytes, round ? put_prefixes(bytes, mode, rng()) : 0, opcode);
 					bytes[n] = (uint8_t)modrm;
 					if (compare(bytes, mode, &i) == TF_OK && round == 1)
 						check_truncation(bytes, mode, i.len);
@@ -291,12 +282,12 @@ static void test_sib(void **state)
 						unsigned n = 0;
 
 						fill(bytes);
-						if (rnd() & 1)
+						if (rng() & 1)
 							bytes[n++] = 0x67;
 						if (rex)
 							bytes[n++] = (uint8_t)(0x3f + rex);
 						n = put_opcode(bytes, n, opcodes[o]);
-						bytes[n++] = (uint8_t)(mod << 6 | (rnd() & 7) << 3 | 4);
+						bytes[n++] = (uint8_t)(mod << 6 | (rng() & 7) << 3 | 4);
 						bytes[n] = (uint8_t)sib;
 						compare(bytes, mode, &i);
 					}
@@ -307,15 +298,15 @@ static void test_prefix_chains(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 1000000; round++) {
-		enum insn_mode mode = (enum insn_mode)(rnd() % MODES);
+		enum insn_mode mode = (enum insn_mode)(rng() % MODES);
 		uint8_t bytes[INSN_MAX];
 		struct insn i;
-		unsigned n = 0, count = rnd() % INSN_MAX;
+		unsigned n = 0, count = rng() % INSN_MAX;
 
 		fill(bytes);
 		while (n < count)
-			bytes[n++] = rnd() & 1 && mode == INSN_64 ? 0x40 | (rnd() & 0xf) :
-				prefix_bytes[rnd() % ARRAY_SIZE(prefix_bytes)];
+			bytes[n++] = rng() & 1 && mode == INSN_64 ? 0x40 | (rng() & 0xf) :
+				prefix_bytes[rng() % ARRAY_SIZE(prefix_bytes)];
 		compare(bytes, mode, &i);
 	}
 }
@@ -328,7 +319,7 @@ static void test_random_bytes(void **state)
 		struct insn i;
 
 		fill(bytes);
-		compare(bytes, (enum insn_mode)(rnd() % MODES), &i);
+		compare(bytes, (enum insn_mode)(rng() % MODES), &i);
 	}
 	print_message("%lu encodings compared, %lu accepted\n", compared, accepted);
 	assert_true(compared > 8000000 && accepted > 1000000);

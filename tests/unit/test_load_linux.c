@@ -1,31 +1,17 @@
 /* guest/load_linux.c against Linux Documentation/arch/x86/boot.rst; with the real Debian kernel too where the cache has one. */
-#include "fake_ram.h"
 #include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
+#include "load_bench.h"
 
 #define SETUP_SECTS 3
 #define SETUP       ((SETUP_SECTS + 1) * 512)
 #define CODE        0x1000
 #define HDR_END     0x26c
 #define PREF        MiB(16)
-
-static uint32_t get32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
-static uint64_t get64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
-static void put16(uint8_t *p, uint16_t v) { memcpy(p, &v, 2); }
-static void put32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
-static void put64(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
-
-struct fixture {
-	struct fake_ram ram;
-	uint8_t *file;
-	struct load_request req;
-	struct load_entry out;
-	const char *why;
-};
 
 static int setup(void **state)
 {
@@ -55,39 +41,6 @@ static int setup(void **state)
 	f->req = (struct load_request){ .kernel = { k, SETUP + CODE, "vmlinuz" }, .cmdline = "console=ttyS0", .mem = &f->ram.mem };
 	*state = f;
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	fake_ram_free(&f->ram);
-	free(f->file);
-	free(f);
-	return 0;
-}
-
-static const uint8_t *at(struct fixture *f, uint64_t gpa, uint64_t len)
-{
-	const uint8_t *p = fake_at(&f->ram, GPA(gpa), len);
-
-	assert_non_null(p);
-	return p;
-}
-
-static void refused(struct fixture *f, enum tf_err e, const char *word)
-{
-	assert_int_equal(load_kernel(&f->req, &f->out, &f->why), e);
-	assert_non_null(f->why);
-	if (!strstr(f->why, word))
-		fail_msg("\"%s\" does not say \"%s\"", f->why, word);
-}
-
-static void loads(struct fixture *f)
-{
-	if (load_kernel(&f->req, &f->out, &f->why) != TF_OK)
-		fail_msg("refused: %s", f->why);
-	assert_null(f->why);
 }
 
 static void test_entry_state(void **state)

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include "../ept_fake.h"
 #include "lib/buddy.h"
+#include "tests/unit/rng.h"
 
 /* guest/mem.c is built here, with an access to frames of the host's own. */
 #define phys_to_virt physmap_to_virt
@@ -30,16 +31,6 @@ static struct {
 } machine;
 
 static struct fake_memory tables;
-static uint64_t rng_state = 88172645463325252ull;
-
-static uint64_t rng(void)
-{
-	rng_state ^= rng_state << 13;
-	rng_state ^= rng_state >> 7;
-	rng_state ^= rng_state << 17;
-	return rng_state;
-}
-
 static void *phys_to_virt(hpa_t p)
 {
 	assert_true(p.v >= PHYS_BASE && p.v < PHYS_BASE + PHYS_LEN);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include "tests/unit/rng.h"
 
 #include <tf/string.h>
 
@@ -16,16 +17,6 @@
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
 #pragma GCC diagnostic ignored "-Wformat-security"
 #pragma GCC diagnostic ignored "-Wformat"
-
-static uint64_t rng_state = 0x9e3779b97f4a7c15ull;
-
-static uint64_t rng(void)
-{
-	rng_state ^= rng_state << 13;
-	rng_state ^= rng_state >> 7;
-	rng_state ^= rng_state << 17;
-	return rng_state;
-}
 
 /* Values of every magnitude, and the ends. */
 static uint64_t value(void)

@@ -35,6 +35,17 @@ static bool taken(struct bench *b)
 	return true;
 }
 
+/* The guest runs for so long: how many interrupts it takes. */
+static unsigned take_for(struct bench *b, uint64_t ticks, uint64_t step)
+{
+	unsigned n = 0;
+	for (uint64_t end = b->now + ticks; b->now < end;) {
+		pass(b, MIN(step, end - b->now));
+		n += taken(b);
+	}
+	return n;
+}
+
 static void test_dividers(void **state)
 {
 	(void)state;
@@ -110,13 +121,17 @@ static void test_periodic(void **state)
 		assert_true(taken(b));
 		assert_int_equal(mmio_read(b, APIC_TIMER_CCR), 100000);
 	}
-	/* Late by 3.5 periods: one interrupt, and the phase stays. */
+	/* Late by 3.5 periods: one interrupt, the other three follow it closely, and the phase stays. */
 	pass(b, 450000);
 	assert_true(taken(b));
 	assert_false(taken(b));
 	assert_int_equal(mmio_read(b, APIC_TIMER_CCR), 50000);
-	pass(b, 49999);
-	assert_false(taken(b));
+	assert_int_equal(take_for(b, 49999, 1), 2); /* 20 us apart */
+	assert_int_equal(mmio_read(b, APIC_TIMER_CCR), 1);
+	assert_int_equal(take_for(b, 100000, 1), 2);
+	pass(b, 1);
+	assert_true(taken(b));
+	assert_int_equal(take_for(b, 99999, 1), 0);
 	pass(b, 1);
 	assert_true(taken(b));
 	/* To one-shot while it runs: the next end is the last. */
@@ -126,6 +141,81 @@ static void test_periodic(void **state)
 	pass(b, 1000000);
 	assert_false(taken(b));
 	bench_free(b);
+}
+
+/* A guest that has the CPU for 5 of every 10 ms, and reads the count all the time: 250 Hz for ten seconds. */
+static void test_every_other_slice(void **state)
+{
+	(void)state;
+	enum { PERIOD = 4000000, SLICE = 5000000, STEP = 50000, SECONDS = 10 };
+	struct bench *b = timer_on(PERIODIC | VECTOR);
+	mmio_write(b, APIC_TIMER_ICR, PERIOD);
+	uint64_t start = b->now, count = 0;
+	for (uint64_t t = STEP; t <= SECONDS * 1000000000ull + SLICE; t += STEP) {
+		bool runs = (t - STEP) / SLICE % 2 == 0;
+		b->now = start + t;
+		if (runs)
+			assert_int_equal(mmio_read(b, APIC_TIMER_CCR), PERIOD - t % PERIOD);
+		pass(b, 0);
+		count += runs && taken(b);
+		assert_true(count <= t / PERIOD);
+		if (runs && t % SLICE == 0) /* none is owed for longer than to the end of the next slice */
+			assert_true(count + 1 >= t / PERIOD);
+	}
+	assert_int_equal(count, SECONDS * 250 + 1);
+	bench_free(b);
+}
+
+/* What waits is the last second's, and no more than a thousand; the count goes on as if nothing had been. */
+static void test_backlog_is_bounded(void **state)
+{
+	(void)state;
+	static const struct { uint32_t period; unsigned most; } t[] = {
+		{ 4000000, 250 }, { 100000, 1000 }, { 600000000, 1 }, { 2000000000, 0 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct bench *b = timer_on(PERIODIC | VECTOR);
+		mmio_write(b, APIC_TIMER_ICR, t[i].period);
+		if (i & 1)
+			for (unsigned n = 0; n < 3000; n++)
+				pass(b, t[i].period);
+		else
+			pass(b, 3000ull * t[i].period);
+		assert_int_equal(mmio_read(b, APIC_TIMER_CCR), t[i].period);
+		/* Nothing regular comes in half a period: one that was given, and what can be made up for in this time. */
+		unsigned first = take_for(b, t[i].period / 2 - 1, t[i].period / 100);
+		assert_in_range(first, 1, 5);
+		uint64_t periods = t[i].most + 10;
+		unsigned all = first + take_for(b, periods * t[i].period, t[i].period / 100);
+		assert_int_equal(all, 1 + t[i].most + periods);
+		bench_free(b);
+	}
+}
+
+static void test_reprogramming_clears_backlog(void **state)
+{
+	(void)state;
+	static const struct { uint32_t reg, value; unsigned then; } t[] = {
+		{ APIC_TIMER_ICR, 1000000, 1 }, { APIC_TIMER_ICR, 0, 0 }, { APIC_LVT_TIMER, VECTOR, 1 },
+		{ APIC_LVT_TIMER, PERIODIC | MASKED | VECTOR, 0 }, { APIC_LVT_TIMER, DEADLINE | VECTOR, 0 },
+		{ APIC_TIMER_DCR, DIVIDE_1, 1 }, { APIC_LVT_TIMER, PERIODIC | VECTOR, 21 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++) {
+		struct bench *b = timer_on(PERIODIC | VECTOR);
+		mmio_write(b, APIC_TIMER_ICR, 1000000);
+		for (unsigned n = 0; n < 21; n++)
+			pass(b, 1000000);
+		mmio_write(b, t[i].reg, t[i].value);
+		assert_true(taken(b)); /* what is in IRR stays there */
+		/* The last row changes nothing: 20 are made up for, at eight times the rate. */
+		assert_int_equal(take_for(b, 500000, 1000), t[i].then == 21 ? 4 : 0);
+		assert_int_equal(take_for(b, 1000000, 1000), t[i].then == 21 ? 8 : t[i].then);
+		if (t[i].value & MASKED) {
+			mmio_write(b, APIC_LVT_TIMER, PERIODIC | VECTOR);
+			assert_int_equal(take_for(b, 499000, 1000), 0);
+		}
+		bench_free(b);
+	}
 }
 
 /* However short the period and long the pause: little work, and a bounded rate. */
@@ -318,7 +408,8 @@ int main(void)
 		cmocka_unit_test(test_periodic), cmocka_unit_test(test_fast_periodic), cmocka_unit_test(test_masked),
 		cmocka_unit_test(test_divider_while_running), cmocka_unit_test(test_illegal_vector),
 		cmocka_unit_test(test_tsc_deadline), cmocka_unit_test(test_mode_change_disarms),
-		cmocka_unit_test(test_disabling_stops),
+		cmocka_unit_test(test_disabling_stops), cmocka_unit_test(test_every_other_slice),
+		cmocka_unit_test(test_backlog_is_bounded), cmocka_unit_test(test_reprogramming_clears_backlog),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

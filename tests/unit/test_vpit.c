@@ -395,13 +395,150 @@ static void no_drift(void **state)
 			assert_int_equal(host.rises[0], i - 1);
 			fake_run(&host, exact + 1, tick, &pit);
 			assert_int_equal(host.rises[0], i);
-		} else if (i == 1000) { /* late by many periods: one edge for all of them, and the phase stays */
-			host.now = 12345 + mul_div(1 + (edges - 1) * 1193, 2893202000ull, PIT_HZ) + 2;
+		} else if (i == 1000) { /* very late: one edge, the last second's follow, and the phase stays */
+			uint64_t late = edges - 1000;
+
+			host.now = 12345 + mul_div(1 + late * 1193, 2893202000ull, PIT_HZ) + 2;
 			vpit_tick(&pit);
 			assert_int_equal(host.rises[0], 1000);
-			host.rises[0] = (unsigned)edges - 1;
+			host.rises[0] = (unsigned)late - 1000;
 			i = edges - 1;
 		}
+	}
+}
+
+/* A guest takes what has risen; nothing may rise before. */
+static unsigned edges_taken;
+
+static bool irq_taken(void *ctx, unsigned line)
+{
+	(void)ctx;
+	assert_int_equal(line, 0);
+	return host.rises[0] == edges_taken;
+}
+
+static bool take_edge(void)
+{
+	assert_in_range(host.rises[0] - edges_taken, 0, 1);
+	if (host.rises[0] == edges_taken)
+		return false;
+	edges_taken++;
+	return true;
+}
+
+static void program_shared(unsigned mode, uint16_t count)
+{
+	edges_taken = 0;
+	host.host.irq_taken = irq_taken;
+	program(0, mode, false, count);
+}
+
+/* The guest runs until then. */
+static unsigned take_until(uint64_t clock)
+{
+	unsigned n = 0;
+
+	for (uint64_t t = host.now - START + 1; t <= clock; t++) {
+		run_to(t);
+		n += take_edge();
+	}
+	return n;
+}
+
+/* A guest that has the CPU for 5 of every 10 ms gets all of its 250 Hz, in ten seconds. */
+static void every_other_slice(void **state)
+{
+	enum { COUNT = 4773, SLICE = PIT_HZ / 200, STEP = 17 };
+	const uint64_t end = 10ull * PIT_HZ / (2 * SLICE) * (2 * SLICE) + SLICE;
+	uint64_t due = 0;
+	unsigned n = 0;
+
+	(void)state;
+	program_shared(2, COUNT);
+	for (uint64_t t = 0; t <= end; t += STEP) {
+		bool runs = t / SLICE % 2 == 0;
+
+		run_to(t);
+		if (runs) {
+			assert_int_equal(latched(0), t ? COUNT - (t - 1) % COUNT : COUNT);
+			n += take_edge();
+		}
+		due = t ? (t - 1) / COUNT : 0;
+		assert_true(n <= due);
+		if (runs && (t + STEP) / SLICE % 2) /* none waits for longer than to the end of the next slice */
+			assert_true(n + 1 >= due);
+	}
+	assert_int_equal(n, due);
+	assert_int_equal(due, 2500);
+}
+
+static void the_backlog_is_bounded(void **state)
+{
+	static const struct { uint16_t count; unsigned most; } t[] = { { 4773, 249 }, { 1000, 1000 }, { 0, 18 } };
+
+	for (size_t i = 0; i < 2 * ARRAY_SIZE(t); i++) {
+		uint32_t count = t[i / 2].count ? t[i / 2].count : 65536;
+		uint64_t now = 1 + 3000ull * count, last = now + (t[i / 2].most + 10) * (uint64_t)count;
+		unsigned n;
+
+		setup(state);
+		program_shared(i & 1 ? 3 : 2, t[i / 2].count);
+		run_to(now);
+		assert_int_equal(host.rises[0], 1);
+		assert_int_equal(latched(0), t[i / 2].count & (i & 1 ? 0xfffe : 0xffff));
+		n = take_until(now + count / 2);
+		assert_in_range(n, 4, 5); /* the one that was given, and no more than eight in a period */
+		n += take_until(last);
+		assert_int_equal(n, 1 + t[i / 2].most + t[i / 2].most + 10);
+	}
+}
+
+/* A host that does not know what has been taken: the edges come all the same, at the pace. */
+static void backlog_without_irq_taken(void **state)
+{
+	(void)state;
+	program(0, 2, false, 8000);
+	host.now = START + 1 + 3 * 8000;
+	vpit_tick(&pit);
+	assert_int_equal(host.rises[0], 1);
+	run_to(3 * 8000 + 1000);
+	assert_int_equal(host.rises[0], 1);
+	run_to(3 * 8000 + 1001);
+	assert_int_equal(host.rises[0], 2);
+	run_to(3 * 8000 + 2001);
+	assert_int_equal(host.rises[0], 3);
+	run_to(4 * 8000);
+	assert_int_equal(host.rises[0], 3);
+	run_to(4 * 8000 + 1);
+	assert_int_equal(host.rises[0], 4);
+}
+
+static void programming_clears_the_backlog(void **state)
+{
+	const uint64_t now = 1 + 100 * 8000;
+
+	program_shared(2, 8000);
+	run_to(now);
+	assert_true(take_edge());
+	assert_int_equal(take_until(now + 8000), 7 + 1); /* it is there */
+
+	setup(state);
+	program_shared(2, 8000);
+	run_to(now);
+	out(0, 0x40); /* 8000 again, taken at the reload */
+	out(0, 0x1f);
+	assert_true(take_edge());
+	assert_int_equal(take_until(now + 7999), 0);
+	assert_int_equal(take_until(now + 8000), 1);
+
+	for (unsigned mode = 0; mode < 6; mode++) {
+		setup(state);
+		program_shared(3, 8000);
+		run_to(now);
+		out(CONTROL, (uint8_t)(0x30 | mode << 1));
+		assert_true(take_edge());
+		vpit_tick(&pit); /* nobody asked */
+		assert_int_equal(take_until(now + 16000), 0);
 	}
 }
 
@@ -459,6 +596,10 @@ int main(void)
 		cmocka_unit_test_setup(latch_holds_until_read, setup),
 		cmocka_unit_test_setup(read_back, setup),
 		cmocka_unit_test_setup(no_drift, setup),
+		cmocka_unit_test_setup(every_other_slice, setup),
+		cmocka_unit_test_setup(the_backlog_is_bounded, setup),
+		cmocka_unit_test_setup(backlog_without_irq_taken, setup),
+		cmocka_unit_test_setup(programming_clears_the_backlog, setup),
 		cmocka_unit_test_setup(too_fast_is_bounded, setup),
 		cmocka_unit_test_setup(port_61, setup),
 	};

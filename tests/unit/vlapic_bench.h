@@ -16,21 +16,19 @@ struct bench {
 	unsigned kicks, eois, ipis, locals;
 	uint8_t eoi_vector, local_delivery;
 	struct apic_msg ipi;
-	unsigned shorthand;
-	bool assert_level;
+	enum apic_shorthand shorthand;
 };
 
 static uint64_t bench_now(void *ctx) { return ((struct bench *)ctx)->now; }
 static void bench_arm(void *ctx, uint64_t deadline) { ((struct bench *)ctx)->armed = deadline; }
 
-static void bench_ipi(void *ctx, struct vlapic *from, const struct apic_msg *msg, unsigned shorthand, bool assert_level)
+static void bench_ipi(void *ctx, struct vlapic *from, const struct apic_msg *msg, enum apic_shorthand shorthand)
 {
 	struct bench *b = ctx;
 	assert_ptr_equal(from, &b->l);
 	b->ipis++;
 	b->ipi = *msg;
 	b->shorthand = shorthand;
-	b->assert_level = assert_level;
 }
 
 static void bench_eoi(void *ctx, uint8_t vector)

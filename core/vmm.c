@@ -15,6 +15,7 @@ static struct {
 	uint64_t started;  /* TSC */
 	uint32_t hasty;    /* starts in a row that ended soon and were followed by another */
 	bool waiting;      /* TIMER_RESTART is armed */
+	bool ending;       /* stopped on request; vmm_stopped() is still to come */
 } slots[CONFIG_MAX_VMS];
 static uint32_t nslots;
 static bool power_off_requested, power_off_with_last, com2_present;
@@ -185,6 +186,9 @@ void vmm_stopped(struct vm *vm)
 	bool again = vm->cfg.on_exit == VM_ON_EXIT_RESTART && vm->stop != VM_STOP_REQUEST;
 
 	vcpu_switch_out(vm->vcpus[0]);
+	slots[vm->id].ending = false;
+	if (slots[vm->id].requests)
+		sched_poke();
 	log_info("vmm", "vm=%s event=stopped cause=%s starts=%lu", vm->cfg.name, vm_stop_name(vm->stop), vm->starts);
 	/* A guest that asks for a reset gets one; other ends are final unless on_exit says otherwise. */
 	if (again || vm->stop == VM_STOP_RESET)
@@ -199,13 +203,13 @@ static void serve(uint32_t i)
 	uint32_t r = slots[i].requests;
 	bool alive = vm->state == VM_STARTING || vm->state == VM_RUNNING;
 
+	if (slots[i].ending) /* one thing after the other: vmm_stopped() asks again */
+		return;
 	slots[i].requests = 0;
 	if ((r & (VMM_STOP | VMM_RESTART)) && alive) {
+		slots[i].ending = true;
+		slots[i].requests = r & VMM_RESTART ? VMM_START : 0;
 		vm_stop(vm, VM_STOP_REQUEST);
-		if (r & VMM_RESTART) {
-			slots[i].requests = VMM_START; /* once it has stopped */
-			sched_poke();
-		}
 		return;
 	}
 	if ((r & VMM_STOP) && slots[i].waiting) {

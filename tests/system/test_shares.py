@@ -36,6 +36,16 @@ def test_a_compute_guest_does_not_delay_keys(images, boot, payload):
             machine.expect(re.escape(bytes([letter])), 10)
 
 
+@pytest.mark.parametrize("cpu, xcr0", [("corei5_arrandale_m520", 3), ("corei7_haswell_4770", 7), ("corei7_skylake_x", 0xe7)])
+def test_no_state_leaks_between_guests(images, boot, payload, cpu, xcr0):
+    """FPU and vector registers, debug registers, CR2 and MSRs survive the neighbours' turns, who fill their own."""
+    conf = "[trefoil]\nshow_all = on\n" + "".join(payload_conf(name, "switch.elf", f"seed={seed}")
+                                                  for seed, name in enumerate("abc", 1))
+    machine = boot(images.trefoil(conf, {"switch.elf": payload("switch")}), cpu=cpu, memory=256)
+    for _ in range(3):
+        machine.expect(rf"switch: kept, xcr0 {xcr0:x}\r?\n", 60, never=r"switch: round|panic: machine stopped")
+
+
 SLICE_TICKS = 500_000  # 5 ms of 100 MHz, the default
 
 

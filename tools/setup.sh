@@ -9,7 +9,7 @@ declare -A lists=(
 	[run]="bochs bochsbios vgabios busybox-static cpio"
 	[kvm]="qemu-system-x86"
 	[bochs]="g++ make patch xz-utils bochsbios vgabios"
-	[test]="clang llvm libcmocka-dev libzydis-dev libcapstone-dev python3-pytest python3-pytest-xdist qemu-system-x86"
+	[test]="clang libclang-rt-dev llvm libcmocka-dev libzydis-dev libcapstone-dev python3-pytest python3-pytest-xdist qemu-system-x86"
 )
 
 check=

@@ -10,3 +10,5 @@ struct chardev com2_chardev(void);
 void com2_connect(struct vm *vm);
 /* The port's interrupt. */
 void com2_interrupt(void *ctx);
+/* Heals a lost interrupt: output goes on. To be called now and then. */
+void com2_poll(void);

@@ -177,6 +177,7 @@ static void work(void)
 {
 	vmm_work();
 	terminal_poll();
+	com2_poll();
 }
 
 void core_main(const struct boot_info *bi)

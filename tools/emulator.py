@@ -241,7 +241,7 @@ class Bochs(Emulator):
                  ips: int = 100_000_000, reset_on_triple_fault: bool = False, sync: str = "none", lax_msrs: bool = False,
                  extra: tuple[str, ...] = ()):
         """memory in MiB; exclude: CPU features to take away (Bochs 3.0); disk: a flat image, of whole cylinders of
-        16 heads and 63 sectors; com2: its bytes go to com2.log; sync: "slowdown" keeps its clock from
+        16 heads and 63 sectors; com2: a second serial line, self.com2; sync: "slowdown" keeps its clock from
         running ahead of ours, which an idle machine's otherwise does."""
         super().__init__(workdir)
         self.build = find_bochs()
@@ -275,8 +275,9 @@ class Bochs(Emulator):
             lines += [f"ata0-master: type=disk, mode=flat, path={disk}, cylinders={cylinders}, heads=16, spt=63"]
             lines += [] if iso else ["boot: disk"]
             self._locks.append(Path(f"{disk}.lock"))
-        if com2:
-            lines += [f"com2: enabled=1, mode=file, dev={self.workdir / 'com2.log'}"]
+        self.com2 = SerialLine(self.workdir / "com2.log") if com2 else None
+        if self.com2:
+            lines += [f"com2: enabled=1, mode=socket-client, dev=127.0.0.1:{self.com2.port}"]
         if self.build.plugins:
             lines += ['display_library: rfb, options="timeout=0"',
                       "sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy",
@@ -310,6 +311,8 @@ class Bochs(Emulator):
 
     def stop(self) -> None:
         super().stop()
+        if self.com2:
+            self.com2.close()
         for lock in self._locks:
             lock.unlink(missing_ok=True)
 

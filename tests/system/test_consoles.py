@@ -55,3 +55,21 @@ def test_power_off(machine):
     machine.expect(r"y to confirm", 10)
     machine.send("y")
     assert machine.wait_end(30) == "power off"
+
+
+def test_the_second_serial_port(images, boot, payload):
+    """console = com2: that guest has the line for itself, both ways; a second one that wants it is refused."""
+    conf = payload_conf("one", "echo.elf") + payload_conf("two", "echo.elf", extra="console = com2\n") \
+        + payload_conf("three", "echo.elf", extra="console = com2\n")
+    machine = boot(images.trefoil(conf, {"echo.elf": payload("echo")}), memory=256, com2=True)
+    machine.expect(r"vm=three event=refused key=console value=com2", 30)
+    machine.expect(r"echo: ready", 30)
+    machine.com2.expect(rb"echo: ready", 30 * machine.slowness)
+    for letter in b"qwertyuiop" * 10:
+        machine.com2.send(bytes([letter]))
+        machine.com2.expect(bytes([letter]), 20 * machine.slowness)
+    machine.com2.send(b"\x04")
+    machine.com2.expect(rb"payload: done", 20 * machine.slowness)
+    assert "qwert" not in machine.log
+    machine.send("\x04")
+    machine.expect(r"payload: done", 20)

@@ -23,6 +23,11 @@ enum action exit_triple_fault(struct vcpu *v);
 enum action exit_entry_failure(struct vcpu *v);
 enum action exit_task_switch(struct vcpu *v);
 
+/*
+ * Between two iterations of a REP that goes on at the same RIP: shadows end, and with `step` (RFLAGS.TF) a single step
+ * traps, whose frame has RF set (SDM 3B, "Single-Step Exception Condition"). In guest/run.c.
+ */
+void vcpu_iterated(bool step);
 /* Emulates the memory access of the instruction at RIP (guest/mmio.c). */
 enum action mmio_emulate(struct vcpu *v);
 /* The same for an access to the APIC-access page. */

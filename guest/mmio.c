@@ -116,7 +116,8 @@ static enum action emulate(struct mmio_ctx *ctx)
 		return undecoded(v);
 	if (insn.op == INSN_MOVS) /* two memory operands: which of them was it? */
 		ctx->known = ctx->known && !ctx->offset_only;
-	e = insn_execute(&insn, &env, MAX_REP);
+	bool step = rflags & RFLAGS_TF;
+	e = insn_execute(&insn, &env, step ? 1 : MAX_REP);
 	if (v->vmx.gpr[RSP] != rsp)
 		vmcs_write(VMCS_GUEST_RSP, v->vmx.gpr[RSP]);
 	if (e == TF_EFAULT)
@@ -127,8 +128,10 @@ static enum action emulate(struct mmio_ctx *ctx)
 		vmcs_write(VMCS_GUEST_RFLAGS, rflags);
 	if (v->vm->state != VM_RUNNING)
 		return ACT_STOP;
-	if (rip == old_rip)
+	if (rip == old_rip) {
+		vcpu_iterated(step);
 		return ACT_RETRY;
+	}
 	v->next_len = insn.len;
 	return ACT_NEXT;
 }

@@ -21,6 +21,15 @@ static void advance(struct vcpu *v)
 	}
 }
 
+void vcpu_iterated(bool step)
+{
+	vmx_set_blocking(0, BLOCK_STI | BLOCK_MOV_SS);
+	if (!step || (vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+		return;
+	vmcs_write(VMCS_GUEST_RFLAGS, vmcs_read(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+	vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}
+
 /* False: the VM is stopping. */
 static bool serve_requests(struct vcpu *v)
 {

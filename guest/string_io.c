@@ -150,15 +150,6 @@ static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t 
 	return TF_OK;
 }
 
-/* Between two iterations a single step traps, and its frame has RF set (SDM 3B, "Single-Step Exception Condition"). */
-static void trap_iteration(void)
-{
-	if (vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF)
-		return;
-	vmcs_write(VMCS_GUEST_RFLAGS, vmcs_read(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
-	vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
-}
-
 enum action exit_string_port(struct vcpu *v, struct exit_io io)
 {
 	uint64_t *g = v->vmx.gpr;
@@ -188,7 +179,6 @@ enum action exit_string_port(struct vcpu *v, struct exit_io io)
 		return ACT_STOP;
 	if (!io.rep || count == done)
 		return ACT_NEXT;
-	if (s.step)
-		trap_iteration();
+	vcpu_iterated(s.step);
 	return ACT_RETRY;
 }

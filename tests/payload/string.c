@@ -123,9 +123,48 @@ static void faults(void)
 	print("user insb: fault=%d error=%lx\n", USER(user_ins), fault.error);
 }
 
+#define VEC_DB 1
+#define RF_TF  BIT(8)
+#define RF_RF  BIT(16)
+
+static volatile unsigned steps, resumed;
+
+static bool on_db(struct frame *f)
+{
+	if (f->vector != VEC_DB)
+		return false;
+	steps++;
+	resumed += (f->rflags & RF_RF) != 0;
+	return true;
+}
+
+/* Single steps of what the statement does between POPF and POPF, TF set. */
+#define STEP(name, insn, ...)                                                                                  \
+	do {                                                                                                   \
+		steps = resumed = 0;                                                                           \
+		__asm__ volatile("pushfq; orl $0x100, (%%rsp); popfq; " insn                                   \
+				 "; pushfq; andl $~0x100, (%%rsp); popfq" __VA_ARGS__);                        \
+		print("step %s: %u, with RF %u\n", name, steps, resumed);                                      \
+	} while (0)
+
+/* A REP traps after each iteration, whether ports or device memory are its subject. */
+static void single_steps(void)
+{
+	uint64_t from, to, count;
+
+	trap_hook = on_db;
+	STEP("rep outsb", "rep outsb", : "=S"(from), "=c"(count) : "0"(buf), "1"(5), "d"(DIAG) : "memory", "cc");
+	STEP("rep insb", "rep insb", : "=D"(to), "=c"(count) : "0"(buf), "1"(5), "d"(DIAG) : "memory", "cc");
+	STEP("rep movsl from the local APIC", "rep movsl", : "=S"(from), "=D"(to), "=c"(count)
+	     : "0"(LAPIC + LAPIC_DIVIDE), "1"(buf), "2"(3) : "memory", "cc");
+	STEP("movl from the I/O APIC", "movl (%0), %%eax", :: "r"(IOAPIC) : "rax", "memory", "cc");
+	trap_hook = NULL;
+}
+
 void payload_main(void)
 {
 	out();
 	in();
 	faults();
+	single_steps();
 }

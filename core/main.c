@@ -36,6 +36,7 @@ static struct acpi_info acpi;
 static __noreturn void halt(void)
 {
 	log_info("core", "event=halted");
+	terminal_drain(); /* its interrupt does not come any more */
 	for (;;)
 		__asm__ volatile("cli; hlt" : : : "memory");
 }
@@ -197,8 +198,8 @@ void core_main(const struct boot_info *bi)
 	init_interrupts();
 	struct config *config = read_config(bi, &config_frames);
 	log_set_level(config->debug ? LOG_DEBUG : LOG_INFO);
-	terminal_init(config, COM1_PORT);
-	route_isa(COM1_IRQ, terminal_interrupt);
+	if (terminal_init(config, COM1_PORT))
+		route_isa(COM1_IRQ, terminal_interrupt);
 	terminal_start();
 	bool has_com2 = com2_init();
 	if (has_com2)

@@ -40,7 +40,11 @@ static void leave(bool entered)
 		spin_unlock(&lock);
 }
 
-static size_t port_send(void *ctx, const uint8_t *buf, size_t n) { return uart_send(ctx, buf, n); }
+/* Without a port what is sent is lost: no guest may wait for it. */
+static size_t port_send(void *ctx, const uint8_t *buf, size_t n)
+{
+	return uart.present ? uart_send(ctx, buf, n) : n;
+}
 
 /* Gets the transmitter going; from then on its interrupt keeps it going. */
 static void transmit(void)
@@ -195,7 +199,7 @@ static void cmd_power_off(void *ctx)
 	vmm_request_power_off();
 }
 
-void terminal_init(const struct config *cfg, uint16_t port)
+bool terminal_init(const struct config *cfg, uint16_t port)
 {
 	const struct console_port p = { &uart, port_send };
 	const struct console_cmds cmds = { .list = cmd_list, .stats = cmd_stats, .restart = cmd_restart, .stop = cmd_stop,
@@ -206,6 +210,7 @@ void terminal_init(const struct config *cfg, uint16_t port)
 	console_init(&mux, &p, &cmds, out_storage, sizeof(out_storage));
 	console_show_all(&mux, cfg->show_all);
 	log_set_sink(log_sink);
+	return uart.present;
 }
 
 void terminal_start(void)

@@ -3,8 +3,8 @@
 #include "core/config.h"
 #include "guest/vm.h"
 
-/* Takes over the line at `port`: log lines go through the multiplexer from now on. */
-void terminal_init(const struct config *cfg, uint16_t port);
+/* Takes over the line at `port`: log lines go through the multiplexer from now on. False: no UART is there. */
+bool terminal_init(const struct config *cfg, uint16_t port);
 /* The handler of the UART's interrupt. */
 void terminal_interrupt(void *ctx);
 /* Heals a lost interrupt: output goes on. To be called now and then. */

@@ -9,7 +9,6 @@
 #define MISC_ENABLE_NO_BTS      BIT(11)
 #define MISC_ENABLE_NO_PEBS     BIT(12)
 #define MISC_ENABLE_WRITABLE    (MISC_ENABLE_FAST_STRING | BIT(3) | BIT(18) | BIT(22) | BIT(34))
-#define PAT_RESET               0x0007040600070406ull
 
 static const uint32_t switched_msrs[NSWITCHED] = {
 	[SWITCH_STAR] = MSR_IA32_STAR,           [SWITCH_LSTAR] = MSR_IA32_LSTAR,

@@ -55,7 +55,7 @@ static bool arm_limit(struct run_limit *limit)
 		return false;
 	if (likely(vmx_caps.preemption_timer))
 		vmx_arm_preemption(until - now);
-	else if (limit->armed != until)
+	if (unlikely(!vmx_caps.preemption_timer || vmx_caps.preemption_inexact) && limit->armed != until)
 		lapic_timer_arm(limit->armed = until);
 	return true;
 }

@@ -12,6 +12,7 @@ struct vmx_caps vmx_caps;
 #define VMX_BASIC_TRUE          BIT(55)
 #define VMX_BASIC_ANY_ERROR     BIT(56)
 #define CPUID1_ECX_VMX          BIT(5)
+#define MISC_ENABLE_LIMIT_CPUID BIT(22)
 
 __must_check enum tf_err vmx_ctl_fit(uint32_t want, uint64_t cap, uint32_t *out)
 {
@@ -38,6 +39,10 @@ static enum tf_err check_cpu(struct vmx_refusal *why)
 	if (!(cpuid(1, 0).ecx & CPUID1_ECX_VMX))
 		return refuse(why, "VT-x (CPUID.1:ECX.VMX is 0)",
 			      "use a CPU with VT-x; under QEMU run with -enable-kvm -cpu host,+vmx and nested=1");
+	/* A firmware setting for old systems hides the leaves above 3, and with them what XSAVE and others need. */
+	uint64_t misc;
+	if (rdmsr_safe(MSR_IA32_MISC_ENABLE, &misc) && (misc & MISC_ENABLE_LIMIT_CPUID))
+		wrmsr(MSR_IA32_MISC_ENABLE, misc & ~MISC_ENABLE_LIMIT_CPUID);
 	uint64_t fc = rdmsr(MSR_IA32_FEATURE_CONTROL);
 	if (!(fc & FEATURE_CONTROL_LOCK)) {
 		wrmsr(MSR_IA32_FEATURE_CONTROL, fc | FEATURE_CONTROL_VMX | FEATURE_CONTROL_LOCK);
@@ -47,6 +52,17 @@ static enum tf_err check_cpu(struct vmx_refusal *why)
 		return refuse(why, "VT-x (locked off by the firmware in IA32_FEATURE_CONTROL)",
 			      "enable Intel Virtualization Technology in the firmware settings and switch the machine off and on");
 	return TF_OK;
+}
+
+/*
+ * "VMX-Preemption Timer Does Not Count Down at the Rate Specified": specification updates of the Core i5-600 and i7-600
+ * (Westmere) and of the Xeon E3-1200 v2, by CPUID.1:EAX. Older CPUs that have it lack the unrestricted guest.
+ */
+static bool preemption_inexact(void)
+{
+	uint32_t signature = cpuid(1, 0).eax;
+
+	return signature == 0x20652 || signature == 0x20655 || signature == 0x306a8;
 }
 
 static void read_caps(struct vmx_caps *c)
@@ -103,6 +119,7 @@ enum tf_err vmx_probe(struct vmx_refusal *why)
 		return refuse(why, "switching of IA32_EFER and IA32_PAT by the VMCS", cpu_too_old);
 
 	c->preemption_timer = vmx_may(c->pin, PIN_PREEMPTION_TIMER);
+	c->preemption_inexact = preemption_inexact();
 	c->preemption_shift = c->misc & 0x1f;
 	c->vpid = vmx_may(c->proc2, PROC2_VPID) && (c->ept_vpid & EPTCAP_INVVPID) &&
 		  (c->ept_vpid & (EPTCAP_INVVPID_SINGLE | EPTCAP_INVVPID_ALL));

@@ -13,6 +13,7 @@ struct vmx_caps {
 	uint64_t misc;
 	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
 	unsigned preemption_shift; /* the preemption timer counts at TSC >> this */
+	bool preemption_inexact;   /* it may count too slowly: an erratum */
 	bool preemption_timer, vpid, tpr_shadow, apic_access, apic_registers, virtual_intr, x2apic, xsaves, rdtscp,
 		invpcid, ept_ad;
 };

@@ -9,6 +9,8 @@
 #define IOWIN    4
 #define REG_VERSION        0x01
 #define REG_REDIRECTION(n) (0x10 + 2 * (n))
+#define RTE_DELIVERY       0x700u
+#define RTE_DELIVERY_SMI   0x200u
 #define RTE_ACTIVE_LOW     BIT(13)
 #define RTE_LEVEL          BIT(15)
 #define RTE_MASKED         BIT(16)
@@ -59,8 +61,9 @@ void ioapic_add(hpa_t base, uint32_t gsi_base)
 	io.count = (reg_read(&io, REG_VERSION) >> 16 & 0xff) + 1;
 	bool taken = nioapics < MAX_IOAPICS;
 	if (taken) {
-		for (uint32_t i = 0; i < io.count; i++)
-			reg_write(&io, REG_REDIRECTION(i), (uint32_t)RTE_MASKED);
+		for (uint32_t i = 0; i < io.count; i++) /* all but what is the firmware's own */
+			if ((reg_read(&io, REG_REDIRECTION(i)) & RTE_DELIVERY) != RTE_DELIVERY_SMI)
+				reg_write(&io, REG_REDIRECTION(i), (uint32_t)RTE_MASKED);
 		ioapics[nioapics++] = io;
 	}
 	spin_unlock(&lock);

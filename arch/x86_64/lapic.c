@@ -20,6 +20,8 @@ enum lapic_reg {
 };
 
 #define LVT_MASKED          BIT(16)
+#define LVT_DELIVERY        0x700u
+#define LVT_DELIVERY_SMI    0x200u
 #define LVT_TIMER_DEADLINE  (2u << 17)
 #define SVR_ENABLE          BIT(8)
 #define ICR_PENDING         BIT(12)
@@ -31,6 +33,7 @@ enum lapic_reg {
 
 #define CALIBRATE_US   10000
 #define DEADLINE_CHECK_US 100
+#define DEADLINE_LATE_US  10000
 #define ICR_SPINS      1000000
 #define ISR_VECTORS    256
 #define ERROR_LOG_BURST 4
@@ -78,17 +81,25 @@ static void enable(hpa_t base)
 {
 	uint64_t v = rdmsr(MSR_IA32_APIC_BASE);
 
-	x2apic = (v & APIC_BASE_X2APIC) || (cpuid(1, 0).ecx & CPUID_1_ECX_X2APIC);
+	/*
+	 * The mode stays as the firmware left it: x2APIC mode wants interrupt remapping (VT-d specification), and the SMM
+	 * code of some firmware reaches the xAPIC only.
+	 */
+	x2apic = v & APIC_BASE_X2APIC;
 	if (!(v & APIC_BASE_ENABLE)) {
-		/* x2APIC mode is entered from xAPIC mode only. */
 		v = (v & ~APIC_BASE_ADDR) | (base.v & APIC_BASE_ADDR) | APIC_BASE_ENABLE;
 		wrmsr(MSR_IA32_APIC_BASE, v);
 	}
-	if (x2apic && !(v & APIC_BASE_X2APIC))
-		wrmsr(MSR_IA32_APIC_BASE, v | APIC_BASE_X2APIC);
 	/* What the MSR says is where it is, whatever the MADT told. */
 	if (!x2apic && !mmio)
 		mmio = paging_map_device(HPA(v & APIC_BASE_ADDR), PAGE_SIZE);
+}
+
+/* What the firmware has as an SMI stays: its thermal management may depend on it. */
+static void mask_lvt(enum lapic_reg r)
+{
+	if ((reg_read(r) & LVT_DELIVERY) != LVT_DELIVERY_SMI)
+		reg_write(r, LVT_MASKED);
 }
 
 static void reset_state(void)
@@ -102,9 +113,9 @@ static void reset_state(void)
 	if (max_lvt >= 4)
 		reg_write(LAPIC_LVT_PERF, LVT_MASKED);
 	if (max_lvt >= 5)
-		reg_write(LAPIC_LVT_THERMAL, LVT_MASKED);
+		mask_lvt(LAPIC_LVT_THERMAL);
 	if (max_lvt >= 6)
-		reg_write(LAPIC_LVT_CMCI, LVT_MASKED);
+		mask_lvt(LAPIC_LVT_CMCI);
 	if (!x2apic) {
 		reg_write(LAPIC_DFR, 0xffffffff); /* flat model; IPIs are physical, so that nothing depends on it */
 		reg_write(LAPIC_LDR, 0);
@@ -140,18 +151,29 @@ static void deadline_enter(void)
 	wrmsr(MSR_IA32_TSC_DEADLINE, 0);
 }
 
+static bool timer_pending(void)
+{
+	return reg_read((enum lapic_reg)(LAPIC_IRR + IRQ_VECTOR_TIMER / 32)) & BIT(IRQ_VECTOR_TIMER % 32);
+}
+
 /*
- * Does a deadline that is far away stay so? Where reset moves the TSC but not the timer's idea of it (Bochs), it fires
- * at once; what is left pending then is one early interrupt.
+ * Does a deadline that is far away stay so, and one that is near come? Where the timer's idea of the TSC is not the
+ * TSC, by an erratum that microcode repairs or as in Bochs after a reset, it comes at once or perhaps never. What is
+ * left pending is one early interrupt.
  */
 static bool deadline_works(void)
 {
 	deadline_enter();
 	wrmsr(MSR_IA32_TSC_DEADLINE, rdtsc() + tsc_hz);
 	spin_us(DEADLINE_CHECK_US);
-	uint32_t pending = reg_read((enum lapic_reg)(LAPIC_IRR + IRQ_VECTOR_TIMER / 32));
+	bool early = timer_pending();
+	uint64_t start = rdtsc();
+
+	wrmsr(MSR_IA32_TSC_DEADLINE, start + tsc_from_us(DEADLINE_CHECK_US));
+	while (!timer_pending() && rdtsc() - start < tsc_from_us(DEADLINE_LATE_US))
+		pause();
 	wrmsr(MSR_IA32_TSC_DEADLINE, 0);
-	return !(pending & BIT(IRQ_VECTOR_TIMER % 32));
+	return !early && timer_pending();
 }
 
 static void timer_init(void)

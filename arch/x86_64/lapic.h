@@ -1,4 +1,4 @@
-/* This CPU's local APIC: xAPIC at its MMIO page, or x2APIC if the firmware left it on or the CPU has it. */
+/* This CPU's local APIC: xAPIC at its MMIO page, or x2APIC where the firmware left it on. */
 #pragma once
 #include <tf/err.h>
 

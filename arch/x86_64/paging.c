@@ -27,7 +27,7 @@
 #define LEVELS      4 /* 1 is the page table, 4 the PML4 */
 #define DEVICE_SIZE GiB(64)
 #define FIRMWARE_MAX_LEN  MiB(16)
-#define FIRMWARE_MAX_MAPS 64
+#define FIRMWARE_MAX_MAPS 256 /* a server has a hundred ACPI tables, each in pages of its own */
 
 static struct spinlock lock = SPINLOCK_INIT; /* the tables, next_va, firmware */
 static uint64_t *root;                       /* NULL: still on the early tables */

@@ -170,8 +170,12 @@ void tsc_init(const struct tsc_refs *refs)
 		source = "pit";
 		hz = measure(measure_pit);
 	}
+	if (!hz) { /* newer machines may have all of them gated or switched off, but then CPUID tells */
+		source = "cpuid";
+		hz = hint;
+	}
 	if (!hz)
-		panic("no HPET, PM timer or PIT gives a steady measure of the TSC");
+		panic("neither HPET, PM timer, PIT nor CPUID gives the frequency of the TSC");
 	tsc_hz = hz;
 	log_info("tsc", "event=tsc hz=%lu source=%s", (unsigned long)hz, source);
 	if (hint && !agree(hz, hint, HINT_PERCENT * 10000))

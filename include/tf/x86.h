@@ -160,4 +160,5 @@ enum x86_vector {
 #define APIC_DEFAULT_BASE 0xfee00000ull
 
 /* Memory types, as in MTRRs, PAT and EPT entries. */
+#define PAT_RESET 0x0007040600070406ull /* IA32_PAT after reset */
 enum x86_memtype { MT_UC = 0, MT_WC = 1, MT_WT = 4, MT_WP = 5, MT_WB = 6, MT_UC_MINUS = 7 };

@@ -8,6 +8,7 @@
 #include "core/sched.h"
 #include "core/vmm.h"
 #include "drivers/uart.h"
+#include <tf/panic.h>
 #include <tf/string.h>
 
 #define OUT_SIZE      KiB(16)
@@ -22,7 +23,7 @@ static bool interrupts;                      /* the UART interrupts: nobody need
 static bool transmitting;                    /* its transmit interrupt is on and will pump again */
 static uint64_t overdue;                     /* TSC: without an interrupt until then, it was lost */
 static uint8_t out_storage[OUT_SIZE];
-static struct vconsole consoles[CONFIG_MAX_VMS];
+static struct vconsole *consoles;            /* CONFIG_MAX_VMS, by VM number */
 static char focus[VM_NAME_MAX];              /* whose console is shown first; empty: the first VM's */
 
 /* The multiplexer calls back into guests and they write again: one level of nesting, on the same CPU. */
@@ -205,6 +206,13 @@ bool terminal_init(const struct config *cfg, uint16_t port)
 	const struct console_cmds cmds = { .list = cmd_list, .stats = cmd_stats, .restart = cmd_restart, .stop = cmd_stop,
 					   .start = cmd_start, .power_off = cmd_power_off };
 
+	unsigned order = frame_order(CONFIG_MAX_VMS * sizeof(*consoles));
+	hpa_t frames;
+
+	if (frame_alloc(order, &frames))
+		panic("console: no memory");
+	consoles = phys_to_virt(frames);
+	memset(consoles, 0, PAGE_SIZE << order);
 	tf_strcpy(focus, cfg->focus, sizeof(focus));
 	uart_init(&uart, port);
 	console_init(&mux, &p, &cmds, out_storage, sizeof(out_storage));

@@ -127,7 +127,7 @@ enum tf_err vmx_probe(struct vmx_refusal *why)
 	c->apic_access = c->tpr_shadow && vmx_may(c->proc2, PROC2_APIC_ACCESS);
 	c->apic_registers = c->apic_access && vmx_may(c->proc2, PROC2_APIC_REGISTERS);
 	/* Every Intel CPU that has virtual-interrupt delivery has posted interrupts too. An emulator that has one without
-	 * the other delivers virtual interrupts to a guest whose IF is 0 (Bochs 2.7). */
+	 * the other delivers virtual interrupts to a guest whose IF is 0 (Bochs 3.0). */
 	c->virtual_intr = c->apic_registers && vmx_may(c->proc2, PROC2_VIRTUAL_INTR) &&
 			  vmx_may(c->exit, EXIT_ACK_INTR) && vmx_may(c->pin, PIN_POSTED_INTR);
 	c->x2apic = c->tpr_shadow && vmx_may(c->proc2, PROC2_X2APIC);

@@ -84,3 +84,13 @@ def payload_lines(machine: Emulator, timeout: float = 60) -> list[str]:
     machine.expect(r"payload: done", timeout, never=r"event=(refused|stopped) [^\n]*|panic: machine stopped|refused: [^\n]*")
     lines = [line for line in guest_lines(machine.log) if not line.startswith("#")]
     return lines[lines.index("payload: start"):lines.index("payload: done") + 1]
+
+
+def echo_answers(machine: Emulator) -> None:
+    """The payload `echo`, which has the focus, gives back each key, and ends on Ctrl-D; nothing of ours has broken."""
+    for letter in b"abcdefghij":
+        machine.send(bytes([letter]))
+        machine.expect(bytes([letter]), 20)
+    machine.send(b"\x04")
+    machine.expect(r"payload: done", 20)
+    assert "panic:" not in machine.log

@@ -1,6 +1,6 @@
 """What a guest can do between two exits must not take the machine from its neighbour, which sleeps until a key comes."""
 import pytest
-from guest import payload_conf
+from guest import echo_answers, payload_conf
 
 # What the hostile guest does, and what is said of it: by the log, or by itself (None: it may go on for ever).
 MODES = [
@@ -25,12 +25,7 @@ def test_the_neighbour_hears_its_keys(images, boot, payload, mode, report, extra
     machine.expect(r"hostile: begins", 30)
     if report:
         machine.expect(report, 30)
-    for letter in b"abcdefghij":
-        machine.send(bytes([letter]))
-        machine.expect(bytes([letter]), 20)
-    machine.send(b"\x04")
-    machine.expect(r"payload: done", 20)
-    assert "panic:" not in machine.log
+    echo_answers(machine)
 
 
 def test_a_guest_that_dies_at_once_for_ever_is_slowed_down(images, boot, payload):
@@ -38,11 +33,7 @@ def test_a_guest_that_dies_at_once_for_ever_is_slowed_down(images, boot, payload
     machine = boot(images.trefoil(conf, {"echo.elf": payload("echo"), "crash.elf": payload("crash")}), memory=256)
     machine.expect(r"vm=bad event=restart-delayed ", 30)
     machine.expect(r"vm=bad event=started", 30)
-    for letter in b"abcdefghij":
-        machine.send(bytes([letter]))
-        machine.expect(bytes([letter]), 20)
-    machine.send(b"\x04")
-    machine.expect(r"payload: done", 20)
+    echo_answers(machine)
 
 
 def test_a_restart_by_the_console_is_no_last_stop(images, boot, payload):

@@ -20,6 +20,7 @@ PHYSMAP_SLOT        equ 273        ; of PHYSMAP_BASE in the PML4 (arch/x86_64/pa
 IMAGE_SLOT_PML4     equ 511        ; of IMAGE_BASE
 IMAGE_SLOT_PDPT     equ 510
 
+EFLAGS_CLEAR        equ 1 << 1     ; bit 1 is always set
 CR0_PG_WP_NE_ET_MP_PE equ 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1 << 1 | 1 << 0
 CR4_PAE             equ 1 << 5
 MSR_EFER            equ 0xc0000080
@@ -28,12 +29,11 @@ EFER_SCE_LME_NXE    equ 1 << 0 | 1 << 8 | 1 << 11
 SEL_CODE64          equ 0x08       ; as in arch/x86_64/gdt.h
 SEL_DATA            equ 0x10
 
-COM1                equ 0x3f8
 BOOT_STACK_SIZE     equ 32768
 
 extern entry32_here_off, image_size_off, boot_stack_top_off
 extern early_pml4_off, early_pdpt_low_off, early_pd_low_off, early_pdpt_high_off, early_pd_high_off
-extern boot_start, image_phys, __stack_chk_guard
+extern boot_start, image_phys, refuse, __stack_chk_guard
 global entry32, entry32_here, entry64
 
 section .text.entry progbits alloc exec nowrite align=16
@@ -41,6 +41,9 @@ bits 32
 entry32:
 	cli
 	cld
+	; The firmware's breakpoints: one may lie where the first lines write.
+	xor ecx, ecx
+	mov dr7, ecx
 	mov esi, eax
 	mov edi, ebx
 	; There is no stack yet (ESP is undefined), and no address without one.
@@ -59,6 +62,8 @@ entry32_here:
 .magic:
 	sub ebp, entry32_here_off
 	lea esp, [ebp + boot_stack_top_off]
+	push dword EFLAGS_CLEAR
+	popfd
 
 	lea edx, [ebx + no_multiboot2 - entry32_here]
 	cmp esi, MULTIBOOT2_BOOTLOADER_MAGIC
@@ -139,6 +144,8 @@ entry32_here:
 	cmp eax, edx
 	jb .page
 
+	; Paging is off, as the contract says, so that PCIDE and LMA are, too: every bit can be cleared (LA57, CET, PKE...),
+	; and CET before CR0.WP is touched. FPU and caches are put in order with CR0 here, PAT and CR4 in percpu_init_boot().
 	mov eax, CR4_PAE
 	mov cr4, eax
 	lea eax, [ebp + early_pml4_off]
@@ -160,44 +167,10 @@ entry32_here:
 	push eax
 	retf
 
-; EDX: the message. Says it on the first serial line, which is set up for it, and stops.
-refuse:
-	mov ebx, edx
-	mov ecx, uart_setup_end - uart_setup
-	lea esi, [ebp + entry32_here_off + uart_setup - entry32_here]
-.setup:
-	movzx edx, byte [esi]
-	add edx, COM1
-	mov al, [esi + 1]
-	out dx, al
-	add esi, 2
-	sub ecx, 2
-	jnz .setup
-.byte:
-	cmp byte [ebx], 0
-	je .stop
-	mov ecx, 1 << 20
-.wait:
-	mov edx, COM1 + 5
-	in al, dx
-	test al, 0x20
-	loopz .wait
-	mov al, [ebx]
-	mov edx, COM1
-	out dx, al
-	inc ebx
-	jmp .byte
-.stop:
-	cli
-	hlt
-	jmp .stop
-
-uart_setup: db 1, 0, 3, 0x80, 0, 1, 1, 0, 3, 3, 2, 7, 4, 3 ; register, value: no interrupts, 115200 8n1, FIFOs, DTR, RTS
-uart_setup_end:
-no_multiboot2: db "refused: not started by a multiboot2 loader", 13, 10, 0
-not_aligned: db "refused: the boot loader did not load the image on a 2 MiB boundary", 13, 10, 0
-no_long_mode: db "refused: this processor has no 64-bit long mode", 13, 10, 0
-no_nx: db "refused: this processor has no execute-disable (NX), or the firmware set-up has switched it off", 13, 10, 0
+no_multiboot2: db "refused: not started by a multiboot2 loader", 0
+not_aligned: db "refused: the boot loader did not load the image on a 2 MiB boundary", 0
+no_long_mode: db "refused: this processor has no 64-bit long mode", 0
+no_nx: db "refused: this processor has no execute-disable (NX), or the firmware set-up has switched it off", 0
 
 	align 8, db 0
 gdt:

@@ -4,6 +4,7 @@ MULTIBOOT2_MAGIC     equ 0xe85250d6
 ARCH_I386            equ 0
 TAG_END              equ 0
 TAG_INFORMATION      equ 1
+TAG_FRAMEBUFFER      equ 5
 TAG_MODULE_ALIGN     equ 6
 TAG_RELOCATABLE      equ 10
 TAG_OPTIONAL         equ 1
@@ -12,9 +13,15 @@ INFO_CMDLINE         equ 1
 INFO_LOADER_NAME     equ 2
 INFO_MODULE          equ 3
 INFO_MEMORY_MAP      equ 6
+INFO_FRAMEBUFFER     equ 8
+INFO_EFI64           equ 12
+INFO_EFI_MEMORY_MAP  equ 17
 INFO_ACPI_OLD        equ 14
 INFO_ACPI_NEW        equ 15
 INFO_LOAD_BASE       equ 21
+
+ANY                  equ 0
+SCREEN_DEPTH         equ 32         ; where the loader has a choice
 
 IMAGE_ALIGN          equ 0x200000
 IMAGE_LOWEST         equ 0x200000
@@ -33,6 +40,13 @@ information:
 	dw TAG_INFORMATION, TAG_OPTIONAL
 	dd .end - information
 	dd INFO_CMDLINE, INFO_LOADER_NAME, INFO_MODULE, INFO_MEMORY_MAP, INFO_ACPI_OLD, INFO_ACPI_NEW, INFO_LOAD_BASE
+	dd INFO_FRAMEBUFFER, INFO_EFI64, INFO_EFI_MEMORY_MAP
+.end:
+	align 8, db 0
+framebuffer:
+	dw TAG_FRAMEBUFFER, TAG_OPTIONAL
+	dd .end - framebuffer
+	dd ANY, ANY, SCREEN_DEPTH
 .end:
 	align 8, db 0
 module_align:

@@ -1,5 +1,5 @@
 /* Multiboot2 boot information: a header of 8 bytes, then tags, each 8-byte aligned, up to the end tag. */
-#include "boot/multiboot2.h"
+#include "boot/multiboot2_internal.h"
 #include <tf/string.h>
 
 enum mb2_tag_type {
@@ -8,29 +8,32 @@ enum mb2_tag_type {
 	TAG_LOADER_NAME = 2,
 	TAG_MODULE = 3,
 	TAG_MMAP = 6,
+	TAG_FRAMEBUFFER = 8,
+	TAG_EFI32 = 11,
+	TAG_EFI64 = 12,
 	TAG_ACPI_OLD = 14,
 	TAG_ACPI_NEW = 15,
+	TAG_EFI_MMAP = 17,
+	TAG_EFI_BOOT_SERVICES = 18,
 	TAG_LOAD_BASE = 21,
 };
 
-#define TAG_ALIGN      8
 #define RSDP_V1_LENGTH 20
+/* The text mode that a BIOS starts with. */
+#define VGA_TEXT       0xb8000
+#define VGA_COLUMNS    80
+#define VGA_ROWS       25
+#define VGA_BPP        16
 
 struct mb2_header { uint32_t total_size, reserved; };
 struct mb2_tag { uint32_t type, size; };
 struct mb2_module { uint32_t start, end; }; /* then the string */
-struct mb2_mmap { uint32_t entry_size, entry_version; }; /* then the entries */
-struct mb2_mmap_entry { uint64_t base, len; uint32_t type, reserved; };
 struct mb2_load_base { uint32_t address; };
 
-_Static_assert(sizeof(struct mb2_header) == 8 && sizeof(struct mb2_tag) == 8 && sizeof(struct mb2_module) == 8 &&
-	       sizeof(struct mb2_mmap) == 8 && sizeof(struct mb2_mmap_entry) == 24, "as in the specification");
+_Static_assert(sizeof(struct mb2_header) == 8 && sizeof(struct mb2_tag) == 8 && sizeof(struct mb2_module) == 8,
+	       "as in the specification");
 
-/* What is left of a tag, or of the tags. The parsers return NULL, or what is wrong. */
-struct payload { const uint8_t *p; size_t n; };
-
-/* Copies a fixed part out of the (possibly unaligned) bytes. */
-static bool take(struct payload *t, void *out, size_t size)
+bool mb2_take(struct payload *t, void *out, size_t size)
 {
 	if (t->n < size)
 		return false;
@@ -48,12 +51,28 @@ static const char *parse_string(struct payload t, char *out, size_t size)
 	return tf_strcpy(out, (const char *)t.p, size) ? NULL : "a string is longer than 511 bytes";
 }
 
+/* The first word of a string. */
+static const char *parse_name(struct payload t, char *out, size_t size)
+{
+	size_t n = 0;
+
+	if (!memchr(t.p, 0, t.n))
+		return "a string does not end inside its tag";
+	while (t.p[n] && t.p[n] != ' ')
+		n++;
+	if (n >= size)
+		return "a module's name is longer than 255 bytes";
+	memcpy(out, t.p, n);
+	out[n] = '\0';
+	return NULL;
+}
+
 static const char *parse_module(struct payload t, struct boot_info *out)
 {
 	struct boot_module *m;
 	struct mb2_module raw;
 
-	if (!take(&t, &raw, sizeof(raw)))
+	if (!mb2_take(&t, &raw, sizeof(raw)))
 		return "a module tag is too short";
 	if (raw.end < raw.start)
 		return "a module ends before it starts";
@@ -63,43 +82,7 @@ static const char *parse_module(struct payload t, struct boot_info *out)
 	m->start = HPA(raw.start);
 	m->size = raw.end - raw.start;
 	out->nmodules++;
-	return parse_string(t, m->name, sizeof(m->name));
-}
-
-static enum mem_type mem_type_of(uint32_t type)
-{
-	switch (type) {
-	case MEM_RAM:
-	case MEM_ACPI:
-	case MEM_NVS:
-	case MEM_BAD:
-		return (enum mem_type)type;
-	default: /* "other values indicate a reserved area" */
-		return MEM_RESERVED;
-	}
-}
-
-static const char *parse_mmap(struct payload t, struct boot_info *out)
-{
-	struct mb2_mmap_entry e;
-	struct payload one;
-	struct mb2_mmap m;
-
-	if (!take(&t, &m, sizeof(m)) || m.entry_size < sizeof(e) || m.entry_size % TAG_ALIGN)
-		return "the memory map's entry size is wrong";
-	if (t.n % m.entry_size)
-		return "the memory map ends inside an entry";
-	for (; t.n; t.p += m.entry_size, t.n -= m.entry_size) {
-		one = t;
-		if (!take(&one, &e, sizeof(e)))
-			return "the memory map ends inside an entry";
-		if (e.base + e.len < e.base)
-			return "a memory range goes beyond 64 bits";
-		if (out->nranges == BOOT_MAX_RANGES)
-			return "more than 256 memory ranges";
-		out->ranges[out->nranges++] = (struct mem_range){ e.base, e.len, mem_type_of(e.type) };
-	}
-	return NULL;
+	return parse_name(t, m->name, sizeof(m->name));
 }
 
 /* The new copy wins over the old one, in whichever order they come. */
@@ -122,31 +105,75 @@ static const char *parse_load_base(struct payload t, struct boot_info *out)
 {
 	struct mb2_load_base raw;
 
-	if (!take(&t, &raw, sizeof(raw)))
+	if (!mb2_take(&t, &raw, sizeof(raw)))
 		return "the load base tag is too short";
 	out->load_base = HPA(raw.address);
 	return NULL;
 }
 
+static const char *parse_efi64(struct payload t, struct boot_info *out)
+{
+	uint64_t address;
+
+	if (!mb2_take(&t, &address, sizeof(address)))
+		return "the EFI system table tag is too short";
+	out->efi_system_table = HPA(address);
+	return NULL;
+}
+
+/* The next tag: its type, and its body. */
+static const char *next_tag(struct payload *t, uint32_t *type, struct payload *body)
+{
+	struct mb2_tag tag;
+	size_t skip;
+
+	if (!mb2_take(t, &tag, sizeof(tag)))
+		return "the end tag is missing";
+	if (tag.size < sizeof(tag) || tag.size - sizeof(tag) > t->n)
+		return "a tag's size is wrong";
+	*type = tag.type;
+	*body = (struct payload){ t->p, tag.size - sizeof(tag) };
+	/* The padding after the last tag may be missing. */
+	skip = MIN(ALIGN_UP(body->n, (size_t)TAG_ALIGN), t->n);
+	t->p += skip;
+	t->n -= skip;
+	return NULL;
+}
+
+/* The screen first: on it will be said what is wrong with the other tags. A BIOS's is there though no tag says so. */
+static void find_screen(struct payload t, struct boot_info *out)
+{
+	bool said = false, efi = false;
+	struct payload body;
+	uint32_t type;
+
+	while (!next_tag(&t, &type, &body) && type != TAG_END) {
+		if (type == TAG_FRAMEBUFFER)
+			mb2_parse_screen(body, &out->screen);
+		said |= type == TAG_FRAMEBUFFER;
+		efi |= type == TAG_EFI32 || type == TAG_EFI64 || type == TAG_EFI_MMAP;
+	}
+	if (!said && !efi)
+		out->screen = (struct boot_screen){ .kind = BOOT_SCREEN_TEXT, .base = HPA(VGA_TEXT), .pitch = 2 * VGA_COLUMNS,
+						    .width = VGA_COLUMNS, .height = VGA_ROWS, .bpp = VGA_BPP };
+}
+
 static const char *parse_tags(struct payload t, struct boot_info *out)
 {
 	bool have_new_rsdp = false, have_mmap = false;
-	struct mb2_tag tag;
+	struct payload efi_mmap = { NULL, 0 }, body;
+	const char *bad = NULL;
+	uint32_t type;
 
-	for (;;) {
-		struct payload body;
-		const char *bad = NULL;
-		size_t skip;
-
-		if (!take(&t, &tag, sizeof(tag)))
-			return "the end tag is missing";
-		if (tag.size < sizeof(tag) || tag.size - sizeof(tag) > t.n)
-			return "a tag's size is wrong";
-		body = (struct payload){ t.p, tag.size - sizeof(tag) };
-
-		switch (tag.type) {
+	while (!bad) {
+		bad = next_tag(&t, &type, &body);
+		if (bad)
+			break;
+		switch (type) {
 		case TAG_END:
-			return have_mmap ? NULL : "the memory map is missing";
+			if (have_mmap)
+				return NULL;
+			return efi_mmap.p ? mb2_parse_efi_mmap(efi_mmap, out) : "the memory map is missing";
 		case TAG_CMDLINE:
 			bad = parse_string(body, out->cmdline, sizeof(out->cmdline));
 			break;
@@ -160,24 +187,33 @@ static const char *parse_tags(struct payload t, struct boot_info *out)
 			bad = parse_module(body, out);
 			break;
 		case TAG_MMAP:
-			bad = have_mmap ? "two memory maps" : parse_mmap(body, out);
+			bad = have_mmap ? "two memory maps" : mb2_parse_mmap(body, out);
 			have_mmap = true;
+			break;
+		case TAG_EFI32:
+			out->efi = true;
+			break;
+		case TAG_EFI64:
+			out->efi = true;
+			bad = parse_efi64(body, out);
+			break;
+		case TAG_EFI_MMAP:
+			out->efi = true;
+			efi_mmap = body;
+			break;
+		case TAG_EFI_BOOT_SERVICES:
+			bad = "the loader has left the EFI boot services running";
 			break;
 		case TAG_ACPI_OLD:
 		case TAG_ACPI_NEW:
-			bad = parse_rsdp(body, tag.type == TAG_ACPI_NEW, &have_new_rsdp, out);
+			bad = parse_rsdp(body, type == TAG_ACPI_NEW, &have_new_rsdp, out);
 			break;
 		case TAG_LOAD_BASE:
 			bad = parse_load_base(body, out);
 			break;
 		}
-		if (bad)
-			return bad;
-		/* The padding after the last tag may be missing. */
-		skip = MIN(ALIGN_UP(body.n, (size_t)TAG_ALIGN), t.n);
-		t.p += skip;
-		t.n -= skip;
 	}
+	return bad;
 }
 
 enum tf_err multiboot2_parse(const uint8_t *buf, size_t len, struct boot_info *out, const char **why)
@@ -186,7 +222,7 @@ enum tf_err multiboot2_parse(const uint8_t *buf, size_t len, struct boot_info *o
 	struct mb2_header h;
 
 	memset(out, 0, sizeof(*out));
-	if (!take(&all, &h, sizeof(h))) {
+	if (!mb2_take(&all, &h, sizeof(h))) {
 		*why = "shorter than its header";
 		return TF_ETRUNC;
 	}
@@ -195,6 +231,7 @@ enum tf_err multiboot2_parse(const uint8_t *buf, size_t len, struct boot_info *o
 		return TF_ETRUNC;
 	}
 	all.n = h.total_size - sizeof(h);
+	find_screen(all, out);
 	*why = parse_tags(all, out);
 	return *why ? TF_EINVAL : TF_OK;
 }

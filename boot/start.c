@@ -1,11 +1,15 @@
 /* The first C: from whatever the boot loader left to core_main(). */
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/frames.h"
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/tsc.h"
+#include "boot/efi_tables.h"
 #include "boot/multiboot2.h"
 #include "core/main.h"
+#include "core/screen.h"
+#include "core/serial.h"
 #include "lib/memmap.h"
 #include <tf/log.h>
 #include <tf/string.h>
@@ -20,7 +24,10 @@ __noreturn void boot_start(uint32_t magic, uint64_t mbi_phys);
 
 static __noreturn void refuse(const char *why)
 {
+	serial_find(NULL);
 	log_error("boot", "event=refused missing=usable boot information: %s", why);
+	log_error("boot", "event=advice text=start Trefoil with GRUB 2 (`multiboot2`) or with its own EFI loader, see README.md");
+	log_info("boot", "event=halted");
 	for (;;)
 		__asm__ volatile("cli; hlt" : : : "memory");
 }
@@ -33,23 +40,38 @@ _Static_assert(SEL_CODE64 == 0x08 && SEL_DATA == 0x10, "selectors of the first G
 /* The modules are about to be kept out of the allocator and read: they must be RAM, and apart from all else. */
 static const char *check_modules(void)
 {
-	static struct mem_span storage[BOOT_MAX_RANGES + 2];
-	struct mem_spans ram = { storage, 0, ARRAY_SIZE(storage) };
-	uint64_t image = info.load_base.v;
+	uint64_t image = image_phys.v, image_after = image + (uint64_t)(image_end - image_start);
 
-	if (!memmap_ram(info.ranges, info.nranges, DEVICE_BASE - PHYSMAP_BASE, &ram) ||
-	    !spans_remove(&ram, image, image + (uint64_t)(image_end - image_start)))
-		return "the memory map has too many pieces";
 	for (uint32_t i = 0; i < info.nmodules; i++) {
 		uint64_t start = info.modules[i].start.v, end = start + info.modules[i].size;
 
 		if (!IS_ALIGNED(start, PAGE_SIZE))
 			return "a module does not begin on a page, as the header asks";
-		if (end < start || !spans_contain(&ram, start, end))
+		if (end < start || !spans_contain(frames_ram(), start, end) || (start < image_after && image < end))
 			return "a module is not in RAM, or over the image";
 		for (uint32_t j = 0; j < i; j++)
 			if (start < info.modules[j].start.v + info.modules[j].size && info.modules[j].start.v < end)
 				return "two modules overlap";
+	}
+	return NULL;
+}
+
+/* Whoever draws on it must not draw into RAM. */
+static bool screen_in_ram(const struct boot_screen *s)
+{
+	return spans_overlap(frames_ram(), s->base.v, s->base.v + (uint64_t)s->pitch * s->height);
+}
+
+/* For what firmware left in memory, on the early page tables. */
+static const void *map_early(void *ctx, hpa_t addr, size_t len)
+{
+	(void)ctx;
+	for (uint32_t i = 0; i < info.nranges; i++) {
+		const struct mem_range *r = &info.ranges[i];
+		uint64_t end = MIN(r->base + r->len, frames_early_limit());
+
+		if (r->type != MEM_BAD && addr.v >= r->base && addr.v < end && len <= end - addr.v)
+			return phys_to_virt(addr);
 	}
 	return NULL;
 }
@@ -67,11 +89,18 @@ void boot_start(uint32_t magic, uint64_t mbi_phys)
 		refuse(why);
 	const uint8_t *mbi = phys_to_virt(HPA(mbi_phys));
 	memcpy(&size, mbi, sizeof(size));
-	if (multiboot2_parse(mbi, MIN((uint64_t)size, EARLY_LIMIT - mbi_phys), &info, &why) != TF_OK)
-		refuse(why);
+	enum tf_err e = multiboot2_parse(mbi, MIN((uint64_t)size, EARLY_LIMIT - mbi_phys), &info, &why);
 	info.load_base = image_phys; /* what is, rather than what was said */
-	why = check_modules();
+	if (e == TF_OK && !frames_find_ram(&info))
+		why = "the memory map has too many pieces";
+	if (screen_in_ram(&info.screen))
+		info.screen.kind = BOOT_SCREEN_NONE;
+	screen_init(&info.screen); /* first of all, so that a refusal can be read there */
+	if (!why)
+		why = check_modules();
 	if (why)
 		refuse(why);
+	if (info.efi_system_table.v)
+		info.smbios = efi_find_smbios(info.efi_system_table, map_early, NULL);
 	core_main(&info);
 }

@@ -1,29 +1,36 @@
 #include "core/com2.h"
-#include "arch/x86_64/cpu.h"
 #include "arch/x86_64/lock.h"
-#include "arch/x86_64/tsc.h"
-#include "drivers/uart.h"
+#include "core/line.h"
+#include "core/serial.h"
 #include "lib/ring.h"
 
-#define COM2_PORT 0x2f8
 #define OUT_SIZE  KiB(4)
 #define RX_PIECE  64
-#define OVERDUE_US 20000 /* a full FIFO leaves in 1.4 ms */
+#define RX_PIECES 4 /* at a time: more is taken the next time */
 
 static struct spinlock lock = SPINLOCK_INIT; /* guards everything below */
 static struct uart uart;
+static struct line line = { .uart = &uart };
+static const char *missing = "the machine has no second serial port";
 static struct vm *owner;
 static uint8_t out_storage[OUT_SIZE];
 static struct ring out;
-static bool transmitting; /* the transmit interrupt is on and will send more */
-static uint64_t overdue;  /* TSC: without an interrupt until then, it was lost */
 static bool refused;      /* the guest was told that there is no room */
 
 bool com2_init(void)
 {
+	const struct uart *console = serial_uart();
+	const struct uart_place at = uart_at_port(COM2_PORT);
+
 	ring_init(&out, out_storage, sizeof(out_storage));
-	return uart_init(&uart, COM2_PORT);
+	if (console->present && !console->place.mmio && console->place.base == COM2_PORT)
+		missing = "the second serial port is the console's (set serial = none, or another, to free it)";
+	else if (uart_open(&uart, &at))
+		missing = NULL;
+	return !missing;
 }
+
+const char *com2_missing(void) { return missing; }
 
 static void send(void)
 {
@@ -31,10 +38,8 @@ static void send(void)
 	size_t n = ring_peek(&out, 0, piece, sizeof(piece));
 
 	n = uart_send(&uart, piece, n);
-	n = ring_get(&out, piece, n);
-	transmitting = !ring_empty(&out);
-	overdue = rdtsc() + tsc_from_us(OVERDUE_US);
-	uart_interrupts(&uart, true, transmitting);
+	(void)ring_get(&out, piece, n);
+	line_served(&line, !ring_empty(&out));
 }
 
 static size_t write(void *ctx, const uint8_t *buf, size_t n)
@@ -45,7 +50,7 @@ static size_t write(void *ctx, const uint8_t *buf, size_t n)
 		spin_lock(&lock);
 	size_t took = ring_put(&out, buf, n);
 	refused |= took < n;
-	if (!transmitting)
+	if (!line.transmitting)
 		send();
 	if (entered)
 		spin_unlock(&lock);
@@ -71,29 +76,42 @@ struct chardev com2_chardev(void)
 void com2_connect(struct vm *vm)
 {
 	owner = vm;
-	uart_interrupts(&uart, true, false);
+	line_start(&line);
 }
 
-void com2_interrupt(void *ctx)
+static void serve(void)
 {
 	uint8_t buf[RX_PIECE];
+	size_t n = sizeof(buf);
 
-	(void)ctx;
-	spin_lock(&lock);
-	for (size_t n; (n = uart_recv(&uart, buf, sizeof(buf))) > 0;)
-		if (owner && owner->state == VM_RUNNING)
+	for (unsigned i = 0; i < RX_PIECES && n == sizeof(buf); i++) {
+		n = uart_recv(&uart, buf, sizeof(buf));
+		if (n && owner && owner->state == VM_RUNNING)
 			vuart_receive(&owner->board.uart, buf, n);
+	}
 	send();
 	if (refused && ring_free(&out) >= OUT_SIZE / 2 && owner && owner->state == VM_RUNNING) {
 		refused = false;
 		vuart_output_ready(&owner->board.uart);
 	}
 	uart_ack(&uart);
+}
+
+void com2_interrupt(void *ctx)
+{
+	(void)ctx;
+	spin_lock(&lock);
+	line_prove(&line);
+	serve();
 	spin_unlock(&lock);
 }
 
-void com2_poll(void)
+uint64_t com2_poll(void)
 {
-	if (transmitting && rdtsc() > overdue)
-		com2_interrupt(NULL);
+	if (line.started && rdtsc() >= line.due) {
+		spin_lock(&lock);
+		serve();
+		spin_unlock(&lock);
+	}
+	return line.started ? line.due : DEV_NEVER;
 }

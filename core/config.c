@@ -8,6 +8,8 @@
 #define SLICE_US_MIN  100
 #define SLICE_US_MAX  100000
 #define SLICE_US      5000
+#define SERIAL_PORT_MIN 0x100 /* below are the board's own devices */
+#define SERIAL_PORT_MAX 0xfff8
 #define WEIGHT_MAX    10000
 #define WORDS_MAX     6
 #define NAME_EXPECTED "[vm NAME], the name of a-z, 0-9 and '-', shorter than " TEXT_OF(VM_NAME_MAX) ", and not \"log\""
@@ -107,6 +109,49 @@ static bool set_memory(void *obj, const struct key *k, const char *value)
 	return true;
 }
 
+/* In the order of enum vmx_feature. */
+#define DISABLE_WORDS "vpid preemption-timer tpr-shadow apicv ept-2m ept-1g ept-ad x2apic"
+static const char *const disable_words[] = { "vpid", "preemption-timer", "tpr-shadow", "apicv", "ept-2m", "ept-1g",
+					     "ept-ad", "x2apic" };
+
+static bool set_disable(void *obj, const struct key *k, const char *value)
+{
+	struct config *c = obj;
+
+	(void)k;
+	while (*value) {
+		size_t n = 0, i = 0;
+
+		while (value[n] && value[n] != ' ' && value[n] != '\t')
+			n++;
+		while (i < ARRAY_SIZE(disable_words) && (strncmp(disable_words[i], value, n) || disable_words[i][n]))
+			i++;
+		if (n && i == ARRAY_SIZE(disable_words))
+			return false;
+		if (n)
+			c->disable |= (uint32_t)BIT(i);
+		value += value[n] ? n + 1 : n;
+	}
+	return true;
+}
+
+static bool set_serial(void *obj, const struct key *k, const char *value)
+{
+	struct config *c = obj;
+	uint64_t v;
+
+	(void)k;
+	if (!strcmp(value, "auto") || !strcmp(value, "none")) {
+		c->serial = value[0] == 'a' ? CONFIG_SERIAL_AUTO : CONFIG_SERIAL_NONE;
+		return true;
+	}
+	if (tf_parse_u64(value, false, &v) != TF_OK || v < SERIAL_PORT_MIN || v > SERIAL_PORT_MAX)
+		return false;
+	c->serial = CONFIG_SERIAL_PORT;
+	c->serial_port = (uint16_t)v;
+	return true;
+}
+
 _Static_assert(sizeof(enum vm_kind) == 4 && sizeof(enum vm_console) == 4 && sizeof(enum vm_on_exit) == 4, "set_choice");
 _Static_assert(VM_MEMORY_MIN == MiB(4) && VM_MEMORY_MAX == GiB(1024), "the text below says so");
 
@@ -146,6 +191,13 @@ static const struct key global_keys[] = {
 	{ "slice_us", "a number from " TEXT_OF(SLICE_US_MIN) " to " TEXT_OF(SLICE_US_MAX), set_u32, GLOBAL(slice_us),
 	  .min = SLICE_US_MIN, .max = SLICE_US_MAX },
 	{ "log", "info or debug", set_flag, GLOBAL(debug), .words = { "info", "debug" } },
+	{ "mitigations", "auto or off", set_flag, GLOBAL(mitigations), .words = { "off", "auto" } },
+#ifdef TF_TEST_HOOKS
+	{ "mitigation_flags", "a number", set_u32, GLOBAL(mitigation_flags), .max = UINT32_MAX },
+#endif
+	{ "disable", "words of: " DISABLE_WORDS, set_disable, .at = 0 },
+	{ "serial", "auto, none, or an I/O port as 0x3f8", set_serial, .at = 0 },
+	{ "screen", BOOL_EXPECTED, set_flag, GLOBAL(screen), .words = BOOL_WORDS },
 	{ "poweroff", BOOL_EXPECTED, set_flag, GLOBAL(poweroff), .words = BOOL_WORDS },
 };
 
@@ -302,6 +354,7 @@ enum tf_err config_parse(const char *text, size_t len, struct config *out, const
 
 	memset(out, 0, sizeof(*out));
 	out->slice_us = SLICE_US;
+	out->mitigations = out->screen = true;
 	ini_init(&ini, text, len);
 	do {
 		ini_next(&ini, &ev);

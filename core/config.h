@@ -5,6 +5,8 @@
 
 #define CONFIG_MAX_VMS 64
 
+enum config_serial { CONFIG_SERIAL_AUTO, CONFIG_SERIAL_NONE, CONFIG_SERIAL_PORT };
+
 struct config {
 	struct vm_config vms[CONFIG_MAX_VMS];
 	uint32_t nvms;
@@ -12,6 +14,14 @@ struct config {
 	bool show_all;            /* [trefoil] show_all: unfocused consoles are shown too, prefixed by the VM's name */
 	uint32_t slice_us;        /* [trefoil] slice_us: 100 to 100000, default 5000 */
 	bool debug;               /* [trefoil] log = debug */
+	bool mitigations;         /* [trefoil] mitigations: auto (true, the default) or off */
+#ifdef TF_TEST_HOOKS
+	uint32_t mitigation_flags; /* MITIGATE_* to be done, and no others; 0: as decided */
+#endif
+	uint32_t disable;         /* [trefoil] disable: CPU features not to be used, bits of enum vmx_feature */
+	enum config_serial serial; /* [trefoil] serial: which line carries the console */
+	uint16_t serial_port;     /* CONFIG_SERIAL_PORT: its I/O address */
+	bool screen;              /* [trefoil] screen: on (default) or off */
 	bool poweroff;            /* [trefoil] poweroff: power the machine off when the last VM has ended (default off) */
 };
 

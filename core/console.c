@@ -139,7 +139,7 @@ static void log_drop_oldest(struct console_mux *m)
 	m->log.tail = at;
 }
 
-void console_log(struct console_mux *m, const char *line, size_t len)
+static void keep_log(struct console_mux *m, const char *line, size_t len)
 {
 	while (len && (line[len - 1] == '\n' || line[len - 1] == '\r'))
 		len--;
@@ -153,10 +153,21 @@ void console_log(struct console_mux *m, const char *line, size_t len)
 		m->log.buf[m->log.head++ & (m->log.size - 1)] = (uint8_t)((unsigned char)c < ' ' ? ' ' : c);
 	}
 	m->log.buf[m->log.head++ & (m->log.size - 1)] = '\n';
+}
+
+void console_log(struct console_mux *m, const char *line, size_t len)
+{
+	keep_log(m, line, len);
 	if (screen_shows_log(m))
 		screen_drain(m, false);
 	else
 		m->log_at = m->log.head;
+}
+
+void console_log_shown(struct console_mux *m, const char *line, size_t len)
+{
+	keep_log(m, line, len);
+	m->log_at = m->log_mark = m->log.head;
 }
 
 void console_print(struct console_mux *m, const char *fmt, ...)

@@ -125,6 +125,8 @@ void vconsole_flush_input(struct vconsole *vc);
 
 /* One line of the hypervisor's log, with or without its newline. Never waits. */
 void console_log(struct console_mux *m, const char *line, size_t len);
+/* One that was shown before there was a multiplexer: it is kept for who asks for the log. To be called first of all. */
+void console_log_shown(struct console_mux *m, const char *line, size_t len);
 /*
  * Command output: whole lines, each ending in \n, 511 bytes at most. Never waits: what does not fit is left out, and a
  * notice says so.

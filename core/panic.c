@@ -1,16 +1,20 @@
 #include "core/panic.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/mce.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/symbols.h"
 #include "arch/x86_64/trap.h"
 #include "core/log.h"
+#include "core/screen.h"
 #include <tf/assert.h>
 #include <tf/string.h>
 
 #define MAX_FRAMES 32
 #define PRINT_MAX  256
 #define FINAL_LINE "panic: machine stopped\n"
+/* Out of any escape sequence; no scrolling region, origin mode, insert mode; wrapping; plain text at the bottom. */
+#define PLAIN_SCREEN "\x18\x1b[r\x1b[?6l\x1b[4l\x1b[?7h\x1b(B\x0f\x1b[m\x1b[999;1H\n"
 
 static const char *const vector_names[] = {
 	[VEC_DE] = "#DE divide error", [VEC_DB] = "#DB debug", [VEC_NMI] = "NMI", [VEC_BP] = "#BP breakpoint",
@@ -48,8 +52,10 @@ static bool enter(void)
 	struct cpu *nobody = NULL;
 
 	cli();
-	if (__atomic_compare_exchange_n(&panicking, &nobody, this_cpu(), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+	if (__atomic_compare_exchange_n(&panicking, &nobody, this_cpu(), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		screen_write((const uint8_t *)PLAIN_SCREEN, sizeof(PLAIN_SCREEN) - 1);
 		return true;
+	}
 	if (nobody != this_cpu())
 		stop();
 	return false;
@@ -85,15 +91,20 @@ static void backtrace(uint64_t rbp)
 
 static void print_control(void)
 {
-	panic_print("panic: cr0=%016lx cr2=%016lx cr3=%016lx cr4=%016lx\n", (unsigned long)read_cr0(), (unsigned long)read_cr2(),
+	panic_print("panic: cr0=%08lx cr2=%016lx cr3=%016lx cr4=%08lx\n", (unsigned long)read_cr0(), (unsigned long)read_cr2(),
 	            (unsigned long)read_cr3(), (unsigned long)read_cr4());
 }
 
 static __noreturn void finish(void)
 {
+	/* The VMCS is many lines: a screen keeps what was before. */
+	bool on_screen = log_set_screen(false);
+
 	if (panic_dump_vmcs)
 		panic_dump_vmcs();
+	log_set_screen(on_screen);
 	log_raw(FINAL_LINE, sizeof(FINAL_LINE) - 1);
+	screen_immediate();
 	stop();
 }
 
@@ -172,12 +183,16 @@ void panic_trap(const struct trap_frame *f)
 		again("an exception");
 	}
 	print_fault(f);
-	panic_print("panic: rax=%016lx rbx=%016lx rcx=%016lx rdx=%016lx\n", f->rax, f->rbx, f->rcx, f->rdx);
-	panic_print("panic: rsi=%016lx rdi=%016lx rbp=%016lx rsp=%016lx\n", f->rsi, f->rdi, f->rbp, f->rsp);
-	panic_print("panic: r8 =%016lx r9 =%016lx r10=%016lx r11=%016lx\n", f->r8, f->r9, f->r10, f->r11);
-	panic_print("panic: r12=%016lx r13=%016lx r14=%016lx r15=%016lx\n", f->r12, f->r13, f->r14, f->r15);
-	panic_print("panic: rip=%016lx rflags=%016lx cs=%04lx ss=%04lx\n", f->rip, f->rflags, f->cs, f->ss);
+	/* Lines of 80 characters and few of them, for the smallest screen. */
+	panic_print("panic: rax=%016lx rbx=%016lx rcx=%016lx\n", f->rax, f->rbx, f->rcx);
+	panic_print("panic: rdx=%016lx rsi=%016lx rdi=%016lx\n", f->rdx, f->rsi, f->rdi);
+	panic_print("panic: rbp=%016lx rsp=%016lx r8 =%016lx\n", f->rbp, f->rsp, f->r8);
+	panic_print("panic: r9 =%016lx r10=%016lx r11=%016lx\n", f->r9, f->r10, f->r11);
+	panic_print("panic: r12=%016lx r13=%016lx r14=%016lx\n", f->r12, f->r13, f->r14);
+	panic_print("panic: r15=%016lx rip=%016lx rflags=%06lx cs=%04lx ss=%04lx\n", f->r15, f->rip, f->rflags, f->cs, f->ss);
 	print_address("at", f->rip, 0);
+	if (f->vector == VEC_MC)
+		mce_dump(panic_print);
 	report(f->rbp);
 	finish();
 }

@@ -34,6 +34,7 @@ struct sched_cpu {
 	uint64_t charged;       /* up to here current's time has been charged */
 	uint64_t vnow;          /* virtual time of the queue: never goes back */
 	uint64_t undisturbed;   /* no timer ends the run in progress before this */
+	uint64_t work_at;       /* when `work` wants to be called */
 	bool resched, poked;
 	uint64_t idle;
 	struct heap_node *queue_slots[SCHED_MAX_VCPUS], *timer_slots[SCHED_MAX_VCPUS];
@@ -97,7 +98,7 @@ static uint64_t next_timer(const struct sched_cpu *s)
 
 static void set_limit(struct sched_cpu *s)
 {
-	uint64_t until = MIN(s->slice_end, MAX(next_timer(s), s->undisturbed));
+	uint64_t until = MIN(s->slice_end, MAX(MIN(next_timer(s), s->work_at), s->undisturbed));
 
 	s->limit.until = s->resched || s->poked ? 0 : MIN(until, rdtsc() + s->breath);
 }
@@ -163,6 +164,17 @@ void sched_poke(void)
 	s->limit.until = 0;
 }
 
+void sched_work_at(uint64_t tsc)
+{
+	struct sched_cpu *s = mine();
+
+	if (!s || tsc >= s->work_at)
+		return;
+	s->work_at = tsc;
+	if (s->current)
+		set_limit(s);
+}
+
 uint64_t sched_idle_ticks(void) { return mine()->idle; }
 
 /* Each deadline once: a device that asks for the past again gets its turn at the next look. */
@@ -199,10 +211,10 @@ static void pick(struct sched_cpu *s)
 	s->vnow = MAX(s->vnow, s->current->vtime);
 }
 
-/* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, or the next look around. */
+/* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, work, or look around. */
 static void idle(struct sched_cpu *s)
 {
-	uint64_t start = rdtsc(), next = MIN(next_timer(s), start + s->breath);
+	uint64_t start = rdtsc(), next = MIN(MIN(next_timer(s), s->work_at), start + s->breath);
 
 	if (next <= start || s->poked)
 		return;
@@ -212,7 +224,7 @@ static void idle(struct sched_cpu *s)
 	s->idle += rdtsc() - start;
 }
 
-void sched_run(void (*work)(void))
+void sched_run(uint64_t (*work)(void))
 {
 	struct sched_cpu *s = mine();
 	uint64_t least = tsc_from_us(UNDISTURBED_US);
@@ -223,7 +235,9 @@ void sched_run(void (*work)(void))
 		interrupt_window();
 		run_timers(s);
 		s->poked = false;
-		work();
+		uint64_t before = rdtsc();
+		s->work_at = work();
+		s->charged += rdtsc() - before; /* nobody's time */
 		pick(s);
 		if (!s->current) {
 			idle(s);

@@ -18,8 +18,13 @@ void sched_add(struct vcpu *v);
 extern const struct vm_host sched_vm_host;
 /* Makes the running vCPU come back at once, so that `work` of sched_run() is done. From any interrupt handler. */
 void sched_poke(void);
-/* Runs vCPUs for ever. `work` is called between runs, with interrupts off. */
-__noreturn void sched_run(void (*work)(void));
+/*
+ * Runs vCPUs for ever. `work` is called between runs, with interrupts off. It returns the TSC time at which it wants to be
+ * called again at the latest, DEV_NEVER if it has no wish.
+ */
+__noreturn void sched_run(uint64_t (*work)(void));
+/* `work` has a new wish: to be called at `tsc`. */
+void sched_work_at(uint64_t tsc);
 /* A vCPU's VM has stopped; called from sched_run. Implemented in core/vmm.c. */
 void vmm_stopped(struct vm *vm);
 /* Called when TIMER_RESTART, which it armed, is due. */

@@ -4,26 +4,33 @@
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/tsc.h"
 #include "core/console.h"
+#include "core/line.h"
 #include "core/log.h"
 #include "core/sched.h"
+#include "core/screen.h"
+#include "core/serial.h"
 #include "core/vmm.h"
-#include "drivers/uart.h"
 #include <tf/panic.h>
 #include <tf/string.h>
 
 #define OUT_SIZE      KiB(16)
 #define HISTORY_ORDER 4 /* 64 KiB per guest */
 #define RX_PIECE      64
-#define OVERDUE_US    20000 /* a full FIFO leaves in 1.4 ms */
+#define RX_PIECES     4     /* at a time: more is taken the next time */
+#define SHOW_US       20000 /* what was written appears on the screen within this time */
+#define STALL_US      2000000
 
 static struct spinlock lock = SPINLOCK_INIT; /* guards everything below */
-static struct console_mux mux;
-static struct uart uart;
-static bool interrupts;                      /* the UART interrupts: nobody need pump without one */
-static bool transmitting;                    /* its transmit interrupt is on and will pump again */
-static uint64_t overdue;                     /* TSC: without an interrupt until then, it was lost */
-static uint8_t out_storage[OUT_SIZE];
-static struct vconsole *consoles;            /* CONFIG_MAX_VMS, by VM number */
+static struct {
+	struct console_mux mux;
+	struct vconsole consoles[CONFIG_MAX_VMS]; /* by VM number */
+	uint8_t out[OUT_SIZE];
+} *terminal;                                 /* NULL until terminal_init() */
+static struct line line;
+static bool started;                         /* until then nothing is sent but by terminal_drain() */
+static bool screen;                          /* shows what goes to the serial line, or takes it where there is none */
+static uint64_t show_ticks, stall_ticks;
+static uint64_t moved;                       /* TSC: when the line last took something */
 static char focus[VM_NAME_MAX];              /* whose console is shown first; empty: the first VM's */
 
 /* The multiplexer calls back into guests and they write again: one level of nesting, on the same CPU. */
@@ -41,53 +48,98 @@ static void leave(bool entered)
 		spin_unlock(&lock);
 }
 
-/* Without a port what is sent is lost: no guest may wait for it. */
-static size_t port_send(void *ctx, const uint8_t *buf, size_t n)
+/* Where there is a screen, a line that has stood still for long holds up nobody. */
+static size_t line_send(const uint8_t *buf, size_t n)
 {
-	return uart.present ? uart_send(ctx, buf, n) : n;
+	size_t took = uart_send(line.uart, buf, n);
+	uint64_t now = rdtsc();
+
+	if (took)
+		moved = now;
+	return took || !screen || now - moved < stall_ticks ? took : n;
 }
 
-/* Gets the transmitter going; from then on its interrupt keeps it going. */
+/* With neither line nor screen what is sent is lost: no guest may wait for it. */
+static size_t port_send(void *ctx, const uint8_t *buf, size_t n)
+{
+	(void)ctx;
+	if (line.uart->present)
+		n = line_send(buf, n);
+	if (screen && n) {
+		screen_write(buf, n);
+		sched_work_at(rdtsc() + show_ticks);
+	}
+	return n;
+}
+
+/* Moves output; afterwards the UART's interrupt, or terminal_poll(), moves the rest. */
+static void pump(void)
+{
+	console_pump(&terminal->mux);
+	if (line.started)
+		line_served(&line, console_tx_pending(&terminal->mux));
+}
+
 static void transmit(void)
 {
-	if (!interrupts || transmitting)
-		return;
-	console_pump(&mux);
-	if ((transmitting = console_tx_pending(&mux)))
-		uart_interrupts(&uart, true, true);
-	overdue = rdtsc() + tsc_from_us(OVERDUE_US);
+	if (started && !line.transmitting)
+		pump();
+}
+
+static void serve(void)
+{
+	uint8_t buf[RX_PIECE];
+	size_t n = sizeof(buf);
+
+	for (unsigned i = 0; i < RX_PIECES && n == sizeof(buf); i++) {
+		n = uart_recv(line.uart, buf, sizeof(buf));
+		console_rx(&terminal->mux, buf, n);
+	}
+	pump();
 }
 
 void terminal_interrupt(void *ctx)
 {
-	uint8_t buf[RX_PIECE];
 	bool entered = enter();
 
 	(void)ctx;
-	for (size_t n; (n = uart_recv(&uart, buf, sizeof(buf))) > 0;)
-		console_rx(&mux, buf, n);
-	console_pump(&mux);
-	transmitting = console_tx_pending(&mux);
-	overdue = rdtsc() + tsc_from_us(OVERDUE_US);
-	uart_interrupts(&uart, true, transmitting);
-	uart_ack(&uart);
+	line_prove(&line);
+	serve();
+	uart_ack(line.uart);
 	leave(entered);
 }
 
-void terminal_poll(void)
+uint64_t terminal_poll(void)
 {
-	if (transmitting && rdtsc() > overdue)
-		terminal_interrupt(NULL);
+	if (line.started && rdtsc() >= line.due) {
+		bool entered = enter();
+
+		serve();
+		uart_ack(line.uart);
+		leave(entered);
+	}
+	return line.started ? line.due : DEV_NEVER;
 }
 
-static void log_sink(const char *line, size_t len)
+void terminal_type(const uint8_t *bytes, size_t n)
 {
 	bool entered = enter();
 
-	console_log(&mux, line, len);
+	console_rx(&terminal->mux, bytes, n);
 	transmit();
 	leave(entered);
 }
+
+static void log_sink(const char *text, size_t len)
+{
+	bool entered = enter();
+
+	console_log(&terminal->mux, text, len);
+	transmit();
+	leave(entered);
+}
+
+static void log_past(const char *text, size_t len) { console_log_shown(&terminal->mux, text, len); }
 
 static size_t guest_write(void *ctx, const uint8_t *buf, size_t n)
 {
@@ -200,34 +252,38 @@ static void cmd_power_off(void *ctx)
 	vmm_request_power_off();
 }
 
-bool terminal_init(const struct config *cfg, uint16_t port)
+void terminal_init(const struct config *cfg)
 {
-	const struct console_port p = { &uart, port_send };
+	const struct console_port p = { NULL, port_send };
 	const struct console_cmds cmds = { .list = cmd_list, .stats = cmd_stats, .restart = cmd_restart, .stop = cmd_stop,
 					   .start = cmd_start, .power_off = cmd_power_off };
 
-	unsigned order = frame_order(CONFIG_MAX_VMS * sizeof(*consoles));
+	unsigned order = frame_order(sizeof(*terminal));
 	hpa_t frames;
 
 	if (frame_alloc(order, &frames))
 		panic("console: no memory");
-	consoles = phys_to_virt(frames);
-	memset(consoles, 0, PAGE_SIZE << order);
+	terminal = phys_to_virt(frames);
+	memset(terminal, 0, PAGE_SIZE << order);
 	tf_strcpy(focus, cfg->focus, sizeof(focus));
-	uart_init(&uart, port);
-	console_init(&mux, &p, &cmds, out_storage, sizeof(out_storage));
-	console_show_all(&mux, cfg->show_all);
+	line.uart = serial_uart();
+	screen = cfg->screen && screen_present();
+	show_ticks = tsc_from_us(SHOW_US);
+	stall_ticks = tsc_from_us(STALL_US);
+	moved = rdtsc();
+	console_init(&terminal->mux, &p, &cmds, terminal->out, sizeof(terminal->out));
+	console_show_all(&terminal->mux, cfg->show_all);
+	log_each(log_past);
 	log_set_sink(log_sink);
-	return uart.present;
 }
 
 void terminal_start(void)
 {
 	bool entered = enter();
 
-	interrupts = true;
-	uart_interrupts(&uart, true, false);
-	transmit();
+	started = true;
+	line_start(&line);
+	pump();
 	leave(entered);
 }
 
@@ -235,7 +291,7 @@ struct chardev terminal_chardev(uint32_t id)
 {
 	static const struct chardev_ops ops = { guest_write, guest_room };
 
-	return (struct chardev){ &ops, &consoles[id] };
+	return (struct chardev){ &ops, &terminal->consoles[id] };
 }
 
 struct chardev terminal_nowhere(void)
@@ -256,10 +312,10 @@ void terminal_add(struct vm *vm)
 		return;
 	}
 	entered = enter();
-	console_add(&mux, &consoles[vm->id], vm->cfg.name, guest_input, guest_ready, vm, phys_to_virt(history),
-		    PAGE_SIZE << HISTORY_ORDER);
-	if (focus[0] ? !strcmp(focus, vm->cfg.name) : mux.nconsoles == 1)
-		console_focus(&mux, &consoles[vm->id]);
+	console_add(&terminal->mux, &terminal->consoles[vm->id], vm->cfg.name, guest_input, guest_ready, vm,
+		    phys_to_virt(history), PAGE_SIZE << HISTORY_ORDER);
+	if (focus[0] ? !strcmp(focus, vm->cfg.name) : terminal->mux.nconsoles == 1)
+		console_focus(&terminal->mux, &terminal->consoles[vm->id]);
 	leave(entered);
 }
 
@@ -267,10 +323,11 @@ void terminal_drain(void)
 {
 	bool entered = enter();
 
-	for (unsigned tries = 0; console_tx_pending(&mux) && tries < 1u << 24; tries++) {
-		console_pump(&mux);
+	for (unsigned tries = 0; terminal && console_tx_pending(&terminal->mux) && tries < 1u << 24; tries++) {
+		console_pump(&terminal->mux);
 		pause();
 	}
-	uart_flush(&uart);
+	uart_flush(serial_uart());
 	leave(entered);
+	screen_immediate();
 }

@@ -1,21 +1,26 @@
-/* The console multiplexer (core/console.c) on the physical serial line, with the VMs behind it. */
+/* The console multiplexer (core/console.c) on the serial line and the screen, with the VMs behind it. */
 #pragma once
 #include "core/config.h"
 #include "guest/vm.h"
 
-/* Takes over the line at `port`: log lines go through the multiplexer from now on. False: no UART is there. */
-bool terminal_init(const struct config *cfg, uint16_t port);
+/*
+ * Takes over the serial line (core/serial.h) and the screen: log lines go through the multiplexer from now on. With both,
+ * the line sets the pace, and the screen shows what has gone to it.
+ */
+void terminal_init(const struct config *cfg);
+/* Output moves by itself from now on, by the UART's interrupt if it comes; until then terminal_drain() moves it. */
+void terminal_start(void);
 /* The handler of the UART's interrupt. */
 void terminal_interrupt(void *ctx);
-/* Heals a lost interrupt: output goes on. To be called now and then. */
-void terminal_poll(void);
-/* Turns the UART's interrupts on; until then terminal_drain() moves output. */
-void terminal_start(void);
+/* Serves a line whose interrupt does not come. Returns the TSC time of the next look that is needed. */
+uint64_t terminal_poll(void);
+/* Bytes from the keyboard, as if they came from the line. */
+void terminal_type(const uint8_t *bytes, size_t n);
 /* What the UART of VM number `id` writes to. */
 struct chardev terminal_chardev(uint32_t id);
 /* A line whose output is lost and whose room is endless: console = none. */
 struct chardev terminal_nowhere(void);
 /* Gives the VM (number vm->id) its console. */
 void terminal_add(struct vm *vm);
-/* Sends everything that is waiting, polled. */
+/* Sends everything that is waiting, polled, and paints it: nothing comes after it. */
 void terminal_drain(void);

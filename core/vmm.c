@@ -18,7 +18,7 @@ static struct {
 	bool ending;       /* stopped on request; vmm_stopped() is still to come */
 } slots[CONFIG_MAX_VMS];
 static uint32_t nslots;
-static bool power_off_requested, power_off_with_last, com2_present;
+static bool power_off_requested, power_off_with_last;
 static int64_t unix_at_start; /* host clock when `tsc_boot` was: the clock is read once */
 
 /* A guest that ends again and again is started at once a few times, then once in a while: what each start costs, and says
@@ -86,7 +86,7 @@ static struct chardev console_of(const struct vm_config *cfg)
 /* The second serial port has room for one VM. */
 static bool com2_free(const struct vm_config *cfg)
 {
-	const char *why = !com2_present ? "the machine has no second serial port" : NULL;
+	const char *why = com2_missing();
 
 	for (uint32_t i = 0; i < nslots; i++)
 		if (slots[i].vm->cfg.console == VM_CONSOLE_COM2)
@@ -129,9 +129,8 @@ static void start(struct vm *vm)
 	vm_start(vm);
 }
 
-void vmm_create_all(const struct config *cfg, const struct boot_info *bi, bool has_com2)
+void vmm_create_all(const struct config *cfg, const struct boot_info *bi)
 {
-	com2_present = has_com2;
 	unix_at_start = rtc_read_unix() - (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
 	power_off_with_last = cfg->poweroff;
 	for (uint32_t i = 0; i < cfg->nvms; i++)

@@ -7,7 +7,7 @@
 enum vmm_request { VMM_START = 1, VMM_STOP = 2, VMM_RESTART = 4 };
 
 /* Creates every VM of the configuration whose files are among the boot modules; a VM that fails is reported and left out. */
-void vmm_create_all(const struct config *cfg, const struct boot_info *bi, bool has_com2);
+void vmm_create_all(const struct config *cfg, const struct boot_info *bi);
 /* Asks for something to be done with a VM, outside of any lock. */
 void vmm_request(struct vm *vm, enum vmm_request what);
 /* Asks for the machine to be powered off. */

@@ -21,30 +21,33 @@ struct rsdp {
 	uint8_t reserved[3];
 } __packed;
 
-struct gas { /* Generic Address Structure */
-	uint8_t space, bit_width, bit_offset, access_size;
-	uint64_t address;
-} __packed;
-enum gas_space { GAS_MEMORY = 0, GAS_IO = 1 };
-
 struct fadt {
 	struct acpi_header h;
 	uint32_t firmware_ctrl, dsdt;
-	uint8_t skipped_a[20]; /* reserved, profile, SCI and SMI ports, event blocks */
-	uint32_t pm1a_cnt_blk, pm1b_cnt_blk, pm2_cnt_blk, pm_tmr_blk;
-	uint8_t skipped_b[11]; /* GPE blocks, lengths of the event and control blocks */
-	uint8_t pm_tmr_len;
-	uint8_t skipped_c[20]; /* up to IAPC_BOOT_ARCH and a reserved byte */
+	uint8_t reserved_a, profile;
+	uint16_t sci_int;
+	uint32_t smi_cmd;
+	uint8_t acpi_enable, acpi_disable, s4bios_req, pstate_cnt;
+	uint32_t pm1a_evt_blk, pm1b_evt_blk, pm1a_cnt_blk, pm1b_cnt_blk, pm2_cnt_blk, pm_tmr_blk, gpe0_blk, gpe1_blk;
+	uint8_t pm1_evt_len, pm1_cnt_len, pm2_cnt_len, pm_tmr_len, gpe0_blk_len, gpe1_blk_len;
+	uint8_t skipped[15]; /* GPE1 base, C states, caches, duty cycle, RTC */
+	uint16_t iapc_boot_arch;
+	uint8_t reserved_b;
 	uint32_t flags;
 	struct gas reset_reg;
-	uint8_t reset_value, skipped_d[3];
+	uint8_t reset_value, arm_boot_arch[2], minor_version;
 	uint64_t x_firmware_ctrl, x_dsdt;
-	struct gas x_pm1a_evt_blk, x_pm1b_evt_blk, x_pm1a_cnt_blk, x_pm1b_cnt_blk, x_pm2_cnt_blk, x_pm_tmr_blk;
+	struct gas x_pm1a_evt_blk, x_pm1b_evt_blk, x_pm1a_cnt_blk, x_pm1b_cnt_blk, x_pm2_cnt_blk, x_pm_tmr_blk, x_gpe0_blk,
+		x_gpe1_blk, sleep_control_reg, sleep_status_reg;
 } __packed;
 #define FADT_TMR_VAL_EXT   BIT(8)
 #define FADT_RESET_REG_SUP BIT(10)
+#define FADT_HW_REDUCED    BIT(20)
+#define FADT_ARCH_8042     BIT(1)
+#define FADT_ARCH_REVISION 3   /* from here on IAPC_BOOT_ARCH is filled in */
 #define FADT_V1_LENGTH     116 /* ACPI 1.0: up to the flags */
 #define PM_TMR_LENGTH      4
+#define PM1_WIDTH          16
 
 struct hpet {
 	struct acpi_header h;
@@ -53,9 +56,11 @@ struct hpet {
 } __packed;
 
 _Static_assert(sizeof(struct rsdp) == 36 && sizeof(struct gas) == 12, "ACPI 6.5");
-_Static_assert(offsetof(struct fadt, pm1a_cnt_blk) == 64 && offsetof(struct fadt, pm_tmr_len) == 91 &&
+_Static_assert(offsetof(struct fadt, smi_cmd) == 48 && offsetof(struct fadt, pm1a_cnt_blk) == 64 &&
+	       offsetof(struct fadt, pm_tmr_len) == 91 && offsetof(struct fadt, iapc_boot_arch) == 109 &&
 	       offsetof(struct fadt, flags) == 112 && offsetof(struct fadt, x_dsdt) == 140 &&
-	       offsetof(struct fadt, x_pm1a_cnt_blk) == 172 && offsetof(struct fadt, x_pm_tmr_blk) == 208, "ACPI 6.5");
+	       offsetof(struct fadt, x_pm1a_cnt_blk) == 172 && offsetof(struct fadt, x_pm_tmr_blk) == 208 &&
+	       offsetof(struct fadt, sleep_control_reg) == 244, "ACPI 6.5");
 _Static_assert(offsetof(struct hpet, base) == 40, "ACPI 6.5");
 
 static uint8_t sum_bytes(const uint8_t *p, size_t n)
@@ -67,7 +72,7 @@ static uint8_t sum_bytes(const uint8_t *p, size_t n)
 	return sum;
 }
 
-/* Maps a table and checks it. TF_ENOENT: fine, but not the one that was wanted. */
+/* Maps a table and checks it. TF_ENOENT: fine, but not the one that was wanted. TF_ECSUM: *t is set all the same. */
 static enum tf_err open_table(struct acpi_parser *a, uint64_t addr, const char *signature, struct acpi_table *t)
 {
 	struct acpi_header h;
@@ -90,17 +95,56 @@ static enum tf_err open_table(struct acpi_parser *a, uint64_t addr, const char *
 
 /* FADT and DSDT */
 
-/* The extended field wins when it is set; 0 unless that is an I/O port. */
-static uint16_t io_port(const struct gas *x, uint32_t legacy)
+/* Can a register be there? Spaces other than these two need drivers that are not here. */
+static bool reachable(const struct gas *g)
 {
-	uint64_t port = legacy;
+	return g->address && (g->space == ACPI_SPACE_MEMORY || (g->space == ACPI_SPACE_IO && g->address <= UINT16_MAX));
+}
 
-	if (x->address) {
-		if (x->space != GAS_IO)
-			return 0;
-		port = x->address;
+static struct acpi_gas register_at(const struct gas *g)
+{
+	return reachable(g) ? (struct acpi_gas){ g->space, g->bit_width, g->address } : (struct acpi_gas){ 0 };
+}
+
+/* The extended field where it is of use, else the I/O port of ACPI 1.0; address 0: neither. */
+static struct acpi_gas block_at(const struct gas *x, uint32_t legacy, uint8_t width)
+{
+	const struct gas port = { .space = ACPI_SPACE_IO, .bit_width = width, .address = legacy };
+	struct acpi_gas at = register_at(reachable(x) ? x : &port);
+
+	at.width = at.address ? width : 0; /* some firmware has odd widths in the extended fields */
+	return at;
+}
+
+static struct acpi_gas behind(struct acpi_gas block, uint32_t bytes)
+{
+	if (block.address)
+		block.address += bytes;
+	return block;
+}
+
+static void parse_fixed_hardware(struct acpi_info *out, const struct fadt *f)
+{
+	const struct acpi_gas gpe[2] = { block_at(&f->x_gpe0_blk, f->gpe0_blk, 8), block_at(&f->x_gpe1_blk, f->gpe1_blk, 8) };
+	const uint8_t gpe_len[2] = { f->gpe0_blk_len, f->gpe1_blk_len };
+	struct acpi_gas timer = block_at(&f->x_pm_tmr_blk, f->pm_tmr_blk, 32);
+
+	if (f->pm_tmr_len == PM_TMR_LENGTH && timer.space == ACPI_SPACE_IO)
+		out->pm_timer_port = (uint16_t)timer.address;
+	else if (f->pm_tmr_len == PM_TMR_LENGTH)
+		out->pm_timer_mem = HPA(timer.address);
+	out->pm_timer_32bit = (out->pm_timer_port || out->pm_timer_mem.v) && (f->flags & FADT_TMR_VAL_EXT);
+	out->pm1_sts[0] = block_at(&f->x_pm1a_evt_blk, f->pm1a_evt_blk, PM1_WIDTH);
+	out->pm1_sts[1] = block_at(&f->x_pm1b_evt_blk, f->pm1b_evt_blk, PM1_WIDTH);
+	out->pm1_cnt[0] = block_at(&f->x_pm1a_cnt_blk, f->pm1a_cnt_blk, PM1_WIDTH);
+	out->pm1_cnt[1] = block_at(&f->x_pm1b_cnt_blk, f->pm1b_cnt_blk, PM1_WIDTH);
+	for (unsigned i = 0; i < ARRAY_SIZE(gpe); i++) { /* status bits come first, and as many enable bits after them */
+		out->gpe_en[i] = behind(gpe[i], gpe_len[i] / 2);
+		out->gpe_en_len[i] = gpe[i].address ? gpe_len[i] / 2 : 0;
 	}
-	return port <= UINT16_MAX ? (uint16_t)port : 0;
+	if (f->smi_cmd <= UINT16_MAX && f->acpi_enable)
+		out->smi_cmd = (uint16_t)f->smi_cmd;
+	out->acpi_enable = f->acpi_enable;
 }
 
 /* An integer constant of AML ("Data Objects Encoding") that fits SLP_TYPx, or -1. */
@@ -153,6 +197,21 @@ static void find_s5(struct acpi_info *out, const struct acpi_table *t)
 	}
 }
 
+static void suspect(struct acpi_parser *a, const char *what)
+{
+	if (!a->out->suspect)
+		a->out->suspect = what;
+}
+
+static bool open_dsdt(struct acpi_parser *a, uint64_t addr, struct acpi_table *t)
+{
+	enum tf_err e = open_table(a, addr, "DSDT", t);
+
+	if (e == TF_ECSUM)
+		suspect(a, "DSDT");
+	return e == TF_OK || e == TF_ECSUM;
+}
+
 static void parse_fadt(struct acpi_parser *a, const struct acpi_table *t)
 {
 	struct acpi_info *out = a->out;
@@ -164,20 +223,21 @@ static void parse_fadt(struct acpi_parser *a, const struct acpi_table *t)
 		return;
 	}
 	acpi_read_fixed(t, &f, sizeof(f));
-	if (f.pm_tmr_len == PM_TMR_LENGTH)
-		out->pm_timer_port = io_port(&f.x_pm_tmr_blk, f.pm_tmr_blk);
-	out->pm_timer_32bit = out->pm_timer_port && (f.flags & FADT_TMR_VAL_EXT);
-	out->pm1a_cnt_port = io_port(&f.x_pm1a_cnt_blk, f.pm1a_cnt_blk);
-	out->pm1b_cnt_port = io_port(&f.x_pm1b_cnt_blk, f.pm1b_cnt_blk);
-	if ((f.flags & FADT_RESET_REG_SUP) && f.reset_reg.address && f.reset_reg.space <= GAS_IO) {
+	out->no_8042 = f.h.revision >= FADT_ARCH_REVISION && !(f.iapc_boot_arch & FADT_ARCH_8042);
+	out->hw_reduced = f.flags & FADT_HW_REDUCED;
+	if (!out->hw_reduced)
+		parse_fixed_hardware(out, &f);
+	out->sleep_control = register_at(&f.sleep_control_reg);
+	out->sleep_status = register_at(&f.sleep_status_reg);
+	if ((f.flags & FADT_RESET_REG_SUP) && (reachable(&f.reset_reg) || f.reset_reg.space == ACPI_SPACE_PCI)) {
 		out->has_reset = true;
 		out->reset = (struct acpi_gas){ f.reset_reg.space, f.reset_reg.bit_width, f.reset_reg.address };
 		out->reset_value = f.reset_value;
 	}
-	if (open_table(a, f.x_dsdt ? f.x_dsdt : f.dsdt, "DSDT", &dsdt) == TF_OK)
+	if (open_dsdt(a, f.x_dsdt, &dsdt) || open_dsdt(a, f.dsdt, &dsdt))
 		find_s5(out, &dsdt);
 	else
-		acpi_complain(a, "DSDT: missing, or wrong length or checksum");
+		acpi_complain(a, "DSDT: missing, or wrong length");
 }
 
 static void parse_hpet(struct acpi_parser *a, const struct acpi_table *t)
@@ -185,7 +245,7 @@ static void parse_hpet(struct acpi_parser *a, const struct acpi_table *t)
 	struct hpet h;
 
 	acpi_read_fixed(t, &h, sizeof(h));
-	if (t->len < sizeof(h) || h.base.space != GAS_MEMORY)
+	if (t->len < sizeof(h) || h.base.space != ACPI_SPACE_MEMORY)
 		acpi_complain(a, "HPET: too short, or not in memory space");
 	else
 		a->out->hpet_base = HPA(h.base.address);
@@ -193,8 +253,9 @@ static void parse_hpet(struct acpi_parser *a, const struct acpi_table *t)
 
 /* Root tables */
 
-static void parse_if(struct acpi_parser *a, uint64_t addr, const char *signature, bool *have, const char *bad,
-		     void (*parse)(struct acpi_parser *, const struct acpi_table *))
+/* A table with a wrong checksum is used: its parser trusts nothing in it, and without it the machine is lost. */
+static void parse_if(struct acpi_parser *a, uint64_t addr, const char *signature, bool *have, const char *name,
+		     const char *bad, void (*parse)(struct acpi_parser *, const struct acpi_table *))
 {
 	struct acpi_table t;
 	enum tf_err e;
@@ -202,7 +263,9 @@ static void parse_if(struct acpi_parser *a, uint64_t addr, const char *signature
 	if (*have)
 		return;
 	e = open_table(a, addr, signature, &t);
-	if (e == TF_OK) {
+	if (e == TF_OK || e == TF_ECSUM) {
+		if (e == TF_ECSUM)
+			suspect(a, name);
 		*have = true;
 		parse(a, &t);
 	} else if (e != TF_ENOENT) {
@@ -220,12 +283,17 @@ static enum tf_err parse_root(struct acpi_parser *a, uint64_t addr, const char *
 		return e == TF_ENOENT ? TF_EINVAL : e;
 	}
 	for (size_t at = sizeof(struct acpi_header); t.len - at >= entry_size; at += entry_size) {
+		struct acpi_table ssdt;
 		uint64_t entry = 0;
 
 		memcpy(&entry, t.p + at, entry_size);
-		parse_if(a, entry, "APIC", &a->have_madt, "MADT: wrong length or checksum", acpi_parse_madt);
-		parse_if(a, entry, "FACP", &a->have_fadt, "FADT: wrong length or checksum", parse_fadt);
-		parse_if(a, entry, "HPET", &a->have_hpet, "HPET: wrong length or checksum", parse_hpet);
+		parse_if(a, entry, "APIC", &a->have_madt, "MADT", "MADT: wrong length", acpi_parse_madt);
+		parse_if(a, entry, "FACP", &a->have_fadt, "FADT", "FADT: wrong length", parse_fadt);
+		parse_if(a, entry, "HPET", &a->have_hpet, "HPET", "HPET: wrong length", parse_hpet);
+		parse_if(a, entry, "SPCR", &a->have_spcr, "SPCR", "SPCR: wrong length", acpi_parse_spcr);
+		parse_if(a, entry, "DBG2", &a->have_dbg2, "DBG2", "DBG2: wrong length", acpi_parse_dbg2);
+		if (!a->out->has_s5 && open_table(a, entry, "SSDT", &ssdt) == TF_OK)
+			find_s5(a->out, &ssdt);
 	}
 	return TF_OK;
 }

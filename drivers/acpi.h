@@ -3,6 +3,7 @@
  * Pure: memory comes in as a function.
  */
 #pragma once
+#include "drivers/uart.h"
 #include <tf/bootinfo.h>
 #include <tf/err.h>
 
@@ -13,7 +14,16 @@
 struct acpi_cpu { uint32_t apic_id, uid; bool enabled, online_capable; };
 struct acpi_ioapic { uint8_t id; hpa_t base; uint32_t gsi_base; };
 struct acpi_iso { uint8_t irq; uint32_t gsi; bool active_low, level; }; /* interrupt source override, ISA bus */
-struct acpi_gas { uint8_t space, width; uint64_t address; };             /* generic address: space 0 memory, 1 I/O */
+enum acpi_space { ACPI_SPACE_MEMORY = 0, ACPI_SPACE_IO = 1, ACPI_SPACE_PCI = 2 };
+struct acpi_gas { uint8_t space, width; uint64_t address; };             /* generic address, enum acpi_space */
+
+/* A UART that the firmware names. Its interrupt is an ISA one (has_irq), or one of the I/O APICs' inputs (has_gsi). */
+struct acpi_serial {
+	bool found, has_irq, has_gsi, is_pci;
+	struct uart_place at;
+	uint8_t irq, bus, slot, function;
+	uint32_t gsi;
+};
 
 struct acpi_info {
 	hpa_t lapic_base;
@@ -24,12 +34,24 @@ struct acpi_info {
 	uint32_t nioapics;
 	struct acpi_iso isos[ACPI_MAX_ISOS];
 	uint32_t nisos;
+	uint8_t nmi_lints;                  /* bits 0 and 1: the platform's NMIs arrive at LINT0, at LINT1 */
+	bool nmi_active_low;
 	uint16_t pm_timer_port;             /* 0 if absent or not in I/O space */
+	hpa_t pm_timer_mem;                 /* 0 if absent or not in memory space */
 	bool pm_timer_32bit;
-	uint16_t pm1a_cnt_port, pm1b_cnt_port; /* 0 if absent */
+	/* Fixed hardware, blocks a and b; in I/O or memory space. Address 0: absent. */
+	struct acpi_gas pm1_sts[2], pm1_cnt[2], gpe_en[2];
+	uint8_t gpe_en_len[2];              /* bytes of enable bits at gpe_en */
+	uint16_t smi_cmd;                   /* the port that takes acpi_enable; 0: the machine is always in ACPI mode */
+	uint8_t acpi_enable;
+	bool hw_reduced;                    /* no fixed hardware; the sleep registers stand for it */
+	struct acpi_gas sleep_control, sleep_status;
 	bool has_s5; uint8_t s5_typ_a, s5_typ_b; /* SLP_TYPx of \_S5 as found in the DSDT by pattern */
 	bool has_reset; struct acpi_gas reset; uint8_t reset_value;
+	bool no_8042;                       /* the firmware says that there is no keyboard controller */
 	hpa_t hpet_base;                    /* 0 if absent */
+	struct acpi_serial spcr, dbg2;      /* the console's and the debugger's serial line */
+	const char *suspect;                /* a table that is used although its checksum is wrong; NULL: none */
 };
 
 /* Maps [addr, addr + len) for reading; NULL if that is not readable memory. Valid until the next call of parse only. */
@@ -37,8 +59,9 @@ typedef const void *(*acpi_map_fn)(void *ctx, hpa_t addr, size_t len);
 
 /*
  * Starts from the RSDP in `rsdp` (36 bytes, from the loader) and follows XSDT, or RSDT where there is none, to MADT,
- * FADT (and its DSDT), HPET. Verifies signatures, checksums and lengths; a bad table is skipped and named in *why
- * (static text), a missing or bad RSDP or root table is an error.
+ * FADT (and its DSDT), HPET, SPCR and DBG2. Verifies signatures, checksums and lengths; a table that cannot be read is
+ * skipped and named in *why (static text), one whose checksum alone is wrong is used and named in out->suspect; a missing
+ * or bad RSDP or root table is an error.
  */
 __must_check enum tf_err acpi_parse(const uint8_t rsdp[36], acpi_map_fn map, void *ctx, struct acpi_info *out,
 				    const char **why);

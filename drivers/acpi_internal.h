@@ -11,6 +11,11 @@ struct acpi_header {
 	uint32_t oem_revision, creator_id, creator_revision;
 } __packed;
 
+struct gas { /* Generic Address Structure */
+	uint8_t space, bit_width, bit_offset, access_size;
+	uint64_t address;
+} __packed;
+
 _Static_assert(sizeof(struct acpi_header) == 36, "ACPI 6.5");
 
 struct acpi_parser {
@@ -18,7 +23,7 @@ struct acpi_parser {
 	void *ctx;
 	struct acpi_info *out;
 	const char *why; /* the first thing that was wrong */
-	bool have_madt, have_fadt, have_hpet;
+	bool have_madt, have_fadt, have_hpet, have_spcr, have_dbg2;
 };
 
 struct acpi_table { const uint8_t *p; size_t len; };
@@ -40,3 +45,6 @@ static inline void acpi_read_fixed(const struct acpi_table *t, void *out, size_t
 
 /* Takes CPUs, I/O APICs and interrupt overrides from a MADT whose length and checksum are right. */
 void acpi_parse_madt(struct acpi_parser *a, const struct acpi_table *t);
+/* Take the serial lines that Trefoil can drive from an SPCR and a DBG2. */
+void acpi_parse_spcr(struct acpi_parser *a, const struct acpi_table *t);
+void acpi_parse_dbg2(struct acpi_parser *a, const struct acpi_table *t);

@@ -7,13 +7,16 @@ struct madt {
 } __packed;
 #define MADT_PCAT_COMPAT BIT(0)
 
-enum madt_type { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_ISO = 2, MADT_LAPIC_ADDRESS = 5, MADT_X2APIC = 9 };
+enum madt_type { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_ISO = 2, MADT_LAPIC_NMI = 4, MADT_LAPIC_ADDRESS = 5, MADT_X2APIC = 9,
+		 MADT_X2APIC_NMI = 10 };
 struct madt_entry { uint8_t type, length; } __packed;
 struct madt_lapic { struct madt_entry e; uint8_t uid, apic_id; uint32_t flags; } __packed;
 struct madt_ioapic { struct madt_entry e; uint8_t id, reserved; uint32_t address, gsi_base; } __packed;
 struct madt_iso { struct madt_entry e; uint8_t bus, source; uint32_t gsi; uint16_t flags; } __packed;
+struct madt_lapic_nmi { struct madt_entry e; uint8_t uid; uint16_t flags; uint8_t lint; } __packed;
 struct madt_lapic_address { struct madt_entry e; uint16_t reserved; uint64_t address; } __packed;
 struct madt_x2apic { struct madt_entry e; uint16_t reserved; uint32_t apic_id, flags, uid; } __packed;
+struct madt_x2apic_nmi { struct madt_entry e; uint16_t flags; uint32_t uid; uint8_t lint, reserved[3]; } __packed;
 #define LAPIC_ENABLED        BIT(0)
 #define LAPIC_ONLINE_CAPABLE BIT(1)
 #define LAPIC_BROADCAST      0xffu
@@ -27,7 +30,8 @@ struct madt_x2apic { struct madt_entry e; uint16_t reserved; uint32_t apic_id, f
 
 _Static_assert(sizeof(struct madt) == 44 && sizeof(struct madt_lapic) == 8 && sizeof(struct madt_ioapic) == 12 &&
 	       sizeof(struct madt_iso) == 10 && sizeof(struct madt_lapic_address) == 12 &&
-	       sizeof(struct madt_x2apic) == 16, "ACPI 6.5");
+	       sizeof(struct madt_x2apic) == 16 && sizeof(struct madt_lapic_nmi) == 6 &&
+	       sizeof(struct madt_x2apic_nmi) == 12, "ACPI 6.5");
 
 static void add_cpu(struct acpi_info *out, uint32_t id, uint32_t broadcast, uint32_t uid, uint32_t flags)
 {
@@ -75,6 +79,15 @@ static void add_iso(struct acpi_parser *a, const struct madt_iso *e)
 		};
 }
 
+/* All machines wire their CPUs alike, whether they name each or all at once. */
+static void add_nmi(struct acpi_info *out, uint8_t lint, uint16_t flags)
+{
+	if (lint > 1)
+		return;
+	out->nmi_lints |= (uint8_t)BIT(lint);
+	out->nmi_active_low = (flags & INTI_POLARITY) == INTI_ACTIVE_LOW;
+}
+
 /* Returns false if the entry is too short for its type. */
 static bool parse_madt_entry(struct acpi_parser *a, const struct acpi_table *e, uint8_t type)
 {
@@ -82,12 +95,15 @@ static bool parse_madt_entry(struct acpi_parser *a, const struct acpi_table *e, 
 		struct madt_lapic lapic;
 		struct madt_ioapic ioapic;
 		struct madt_iso iso;
+		struct madt_lapic_nmi nmi;
+		struct madt_x2apic_nmi x2nmi;
 		struct madt_lapic_address address;
 		struct madt_x2apic x2apic;
 	} u;
 	static const uint8_t needs[] = {
 		[MADT_LAPIC] = sizeof(u.lapic), [MADT_IOAPIC] = sizeof(u.ioapic), [MADT_ISO] = sizeof(u.iso),
 		[MADT_LAPIC_ADDRESS] = sizeof(u.address), [MADT_X2APIC] = sizeof(u.x2apic),
+		[MADT_LAPIC_NMI] = sizeof(u.nmi), [MADT_X2APIC_NMI] = sizeof(u.x2nmi),
 	};
 
 	if (type < ARRAY_SIZE(needs) && e->len < needs[type])
@@ -105,6 +121,12 @@ static bool parse_madt_entry(struct acpi_parser *a, const struct acpi_table *e, 
 		break;
 	case MADT_ISO:
 		add_iso(a, &u.iso);
+		break;
+	case MADT_LAPIC_NMI:
+		add_nmi(a->out, u.nmi.lint, u.nmi.flags);
+		break;
+	case MADT_X2APIC_NMI:
+		add_nmi(a->out, u.x2nmi.lint, u.x2nmi.flags);
 		break;
 	case MADT_LAPIC_ADDRESS:
 		a->out->lapic_base = HPA(u.address.address);

@@ -1,13 +1,8 @@
 #include "drivers/power.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/paging.h"
-
-#define PM1_CNT_SLP_TYP_SHIFT 10
-#define PM1_CNT_SLP_TYP_MASK  (7u << PM1_CNT_SLP_TYP_SHIFT)
-#define PM1_CNT_SLP_EN        (1u << 13)
-
-#define GAS_MEMORY 0
-#define GAS_IO     1
+#include "arch/x86_64/tsc.h"
+#include "drivers/acpi_sleep.h"
 
 #define RESET_CONTROL       0xcf9
 #define RESET_CONTROL_HARD  0x02
@@ -15,36 +10,82 @@
 #define KBC_COMMAND         0x64
 #define KBC_INPUT_FULL      0x02
 #define KBC_PULSE_RESET     0xfe
+/* PCI local bus specification, "Configuration Mechanism #1" */
+#define PCI_ADDRESS         0xcf8
+#define PCI_DATA            0xcfc
+#define PCI_ENABLE          BIT(31)
 
 #define IO_DELAY_PORT 0x80 /* a write takes about 1 us */
-#define OFF_US        1000000
 #define RESET_US      50000
 #define KBC_SPINS     100000
 
-static void wait_us(unsigned us)
+static void wait_us(void *ctx, unsigned us)
 {
-	while (us--)
-		outb(IO_DELAY_PORT, 0);
+	uint64_t start = rdtsc(), ticks = tsc_hz ? tsc_from_us(us) : 0;
+
+	(void)ctx;
+	if (ticks)
+		while (rdtsc() - start < ticks)
+			pause();
+	else
+		while (us--)
+			outb(IO_DELAY_PORT, 0);
 }
 
-static void enter_sleep(uint16_t port, uint8_t typ)
+/* The last one stays, for those who poll. */
+static volatile void *mapped(struct acpi_gas at, unsigned bytes)
 {
-	uint16_t v = inw(port);
+	static volatile void *p;
+	static uint64_t address;
 
-	v = (uint16_t)((v & ~(PM1_CNT_SLP_TYP_MASK | PM1_CNT_SLP_EN)) | (typ & 7u) << PM1_CNT_SLP_TYP_SHIFT);
-	outw(port, v);
-	outw(port, (uint16_t)(v | PM1_CNT_SLP_EN));
+	if (!p || address != at.address)
+		p = paging_map_device(HPA(at.address), bytes);
+	address = at.address;
+	return p;
 }
 
-void power_off(const struct acpi_info *a)
+static uint32_t read_reg(void *ctx, struct acpi_gas at, unsigned bytes)
+{
+	(void)ctx;
+	if (at.space == ACPI_SPACE_IO)
+		return bytes == 1 ? inb((uint16_t)at.address) : inw((uint16_t)at.address);
+	return bytes == 1 ? *(volatile uint8_t *)mapped(at, bytes) : *(volatile uint16_t *)mapped(at, bytes);
+}
+
+static void write_reg(void *ctx, struct acpi_gas at, unsigned bytes, uint32_t v)
+{
+	(void)ctx;
+	if (at.space == ACPI_SPACE_IO && bytes == 1)
+		outb((uint16_t)at.address, (uint8_t)v);
+	else if (at.space == ACPI_SPACE_IO)
+		outw((uint16_t)at.address, (uint16_t)v);
+	else if (bytes == 1)
+		*(volatile uint8_t *)mapped(at, bytes) = (uint8_t)v;
+	else
+		*(volatile uint16_t *)mapped(at, bytes) = (uint16_t)v;
+}
+
+static void flush_caches(void *ctx)
+{
+	(void)ctx;
+	wbinvd();
+}
+
+static const struct acpi_regs regs = { NULL, read_reg, write_reg, wait_us, flush_caches };
+
+const char *power_off(const struct acpi_info *a)
 {
 	cli();
-	if (!a->has_s5 || !a->pm1a_cnt_port)
-		return;
-	enter_sleep(a->pm1a_cnt_port, a->s5_typ_a);
-	if (a->pm1b_cnt_port)
-		enter_sleep(a->pm1b_cnt_port, a->s5_typ_b);
-	wait_us(OFF_US);
+	return acpi_enter_s5(a, &regs);
+}
+
+/* "Reset Register": in PCI configuration space the address is device, function and offset on bus 0. */
+static void write_pci(uint64_t address, uint8_t v)
+{
+	uint32_t device = address >> 32 & 0x1f, function = address >> 16 & 7, offset = address & 0xff;
+
+	outl(PCI_ADDRESS, (uint32_t)PCI_ENABLE | device << 11 | function << 8 | (offset & ~3u));
+	outb((uint16_t)(PCI_DATA + (offset & 3)), v);
 }
 
 void power_reset(const struct acpi_info *a)
@@ -52,20 +93,20 @@ void power_reset(const struct acpi_info *a)
 	static const struct { uint16_t limit; uint64_t base; } __packed no_idt = { 0, 0 };
 
 	cli();
-	if (a->has_reset && a->reset.space == GAS_IO && a->reset.address <= UINT16_MAX)
-		outb((uint16_t)a->reset.address, a->reset_value);
-	else if (a->has_reset && a->reset.space == GAS_MEMORY && a->reset.address)
-		*(volatile uint8_t *)paging_map_device(HPA(a->reset.address), 1) = a->reset_value;
-	wait_us(RESET_US);
+	if (a->has_reset && a->reset.space == ACPI_SPACE_PCI)
+		write_pci(a->reset.address, a->reset_value);
+	else if (a->has_reset)
+		write_reg(NULL, a->reset, 1, a->reset_value);
+	wait_us(NULL, RESET_US);
 
 	outb(RESET_CONTROL, RESET_CONTROL_HARD);
 	outb(RESET_CONTROL, RESET_CONTROL_HARD | RESET_CONTROL_GO);
-	wait_us(RESET_US);
+	wait_us(NULL, RESET_US);
 
 	for (unsigned i = 0; i < KBC_SPINS && (inb(KBC_COMMAND) & KBC_INPUT_FULL); i++)
 		;
 	outb(KBC_COMMAND, KBC_PULSE_RESET);
-	wait_us(RESET_US);
+	wait_us(NULL, RESET_US);
 
 	__asm__ volatile("lidt %0; int3" : : "m"(no_idt));
 	for (;;)

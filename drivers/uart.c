@@ -1,12 +1,12 @@
-/* 16550: National Semiconductor PC16550D data sheet, "Registers". */
 #include "drivers/uart.h"
-#include "arch/x86_64/cpu.h"
 
+/* Data sheet, "Registers" */
 enum { REG_DATA = 0, REG_IER = 1, REG_IIR = 2, REG_FCR = 2, REG_LCR = 3, REG_MCR = 4, REG_LSR = 5, REG_MSR = 6, REG_SCR = 7,
        REG_DLL = 0, REG_DLM = 1 };
 
 #define IER_RX          0x01
 #define IER_TX          0x02
+#define IER_ALL         0x0f
 #define IIR_NONE        0x01
 #define IIR_CAUSE       0x0e
 #define IIR_CAUSE_MODEM 0x00
@@ -20,55 +20,81 @@ enum { REG_DATA = 0, REG_IER = 1, REG_IIR = 2, REG_FCR = 2, REG_LCR = 3, REG_MCR
 #define LCR_8N1         0x03
 #define LCR_DLAB        0x80
 #define MCR_DTR_RTS     0x03
+#define MCR_RTS         0x02
 #define MCR_OUT2        0x08 /* gates the interrupt line on a PC */
 #define MCR_LOOP        0x10
 #define LSR_DATA        0x01
 #define LSR_THR_EMPTY   0x20
 #define LSR_IDLE        0x40 /* the shift register is empty as well */
+#define LSR_ABSENT      0xff /* what nothing reads as */
 #define MSR_INPUTS      0xf0
+#define MSR_CTS_DCD     0x90
 
-#define DIVISOR_115200  1
+#define DIVISOR_MAX     0xffff
 #define FIFO_SIZE       16
 #define SEND_SPINS      200000 /* reads of LSR, about 1 us each: a full FIFO takes 1.4 ms to leave */
 #define ACK_LIMIT       16
 
-static uint8_t get(const struct uart *u, unsigned reg) { return inb((uint16_t)(u->port + reg)); }
-static void put(const struct uart *u, unsigned reg, uint8_t v) { outb((uint16_t)(u->port + reg), v); }
+static uint8_t get(const struct uart *u, unsigned reg) { return u->get(u, reg); }
+static void put(const struct uart *u, unsigned reg, uint8_t v) { u->put(u, reg, v); }
 
 static void wait_idle(const struct uart *u)
 {
 	for (unsigned spins = SEND_SPINS; spins && !(get(u, REG_LSR) & LSR_IDLE); spins--)
-		pause();
+		__builtin_ia32_pause();
+}
+
+/* Does this register keep what is written to it? */
+static bool keeps(const struct uart *u, unsigned reg, uint8_t a, uint8_t b)
+{
+	put(u, reg, a);
+	if (get(u, reg) != a)
+		return false;
+	put(u, reg, b);
+	return get(u, reg) == b;
 }
 
 static bool probe(const struct uart *u)
 {
-	put(u, REG_SCR, 0x5a);
-	if (get(u, REG_SCR) != 0x5a)
-		return false;
-	put(u, REG_SCR, 0xa5);
-	if (get(u, REG_SCR) != 0xa5)
+	put(u, REG_LCR, LCR_8N1); /* whoever was here before may have left the divisor in the place of other registers */
+	if (u->place.trusted)
+		return get(u, REG_LSR) != LSR_ABSENT && keeps(u, REG_IER, IER_ALL, 0);
+	if (!keeps(u, REG_SCR, 0x5a, 0xa5))
 		return false;
 	/* What an earlier owner has sent goes out first. */
 	wait_idle(u);
 	/* In loopback OUT2 and RTS come back as DCD and CTS. */
-	put(u, REG_MCR, MCR_LOOP | MCR_OUT2 | 0x02);
+	put(u, REG_MCR, MCR_LOOP | MCR_OUT2 | MCR_RTS);
 	uint8_t inputs = get(u, REG_MSR) & MSR_INPUTS;
 	put(u, REG_MCR, 0);
-	return inputs == 0x90;
+	return inputs == MSR_CTS_DCD;
 }
 
-bool uart_init(struct uart *u, uint16_t port)
+/* A divisor that the firmware was to set, and has not, is of no use. */
+static void set_speed(const struct uart *u)
 {
-	*u = (struct uart){ .port = port };
+	uint32_t divisor = u->place.divisor;
+
+	put(u, REG_LCR, LCR_DLAB | LCR_8N1);
+	if (!divisor)
+		divisor = get(u, REG_DLL) | (uint32_t)get(u, REG_DLM) << 8;
+	if (!divisor || divisor >= DIVISOR_MAX)
+		divisor = UART_DIVISOR_115200;
+	put(u, REG_DLL, (uint8_t)divisor);
+	put(u, REG_DLM, (uint8_t)(divisor >> 8));
+	put(u, REG_LCR, LCR_8N1);
+}
+
+bool uart_init(struct uart *u)
+{
 	u->present = probe(u);
 	if (!u->present)
 		return false;
+	u->ier = 0;
+	u->stuck = false;
 	put(u, REG_IER, 0);
-	put(u, REG_LCR, LCR_DLAB | LCR_8N1);
-	put(u, REG_DLL, DIVISOR_115200);
-	put(u, REG_DLM, DIVISOR_115200 >> 8);
-	put(u, REG_LCR, LCR_8N1);
+	wait_idle(u);
+	set_speed(u);
 	put(u, REG_FCR, FCR_ENABLE | FCR_CLEAR | FCR_TRIGGER_8);
 	put(u, REG_MCR, MCR_DTR_RTS | MCR_OUT2);
 	u->fifo = (get(u, REG_IIR) & IIR_FIFOS) == IIR_FIFOS;
@@ -85,7 +111,7 @@ void uart_put_polled(struct uart *u, uint8_t c)
 			u->stuck = false;
 			return;
 		}
-		pause();
+		__builtin_ia32_pause();
 	}
 	u->stuck = true;
 }
@@ -108,8 +134,8 @@ size_t uart_recv(struct uart *u, uint8_t *buf, size_t n)
 
 	if (!u->present)
 		return 0;
-	while (i < n && (get(u, REG_LSR) & LSR_DATA))
-		buf[i++] = get(u, REG_DATA);
+	for (uint8_t lsr; i < n && ((lsr = get(u, REG_LSR)) & LSR_DATA) && lsr != LSR_ABSENT; i++)
+		buf[i] = get(u, REG_DATA);
 	return i;
 }
 
@@ -120,8 +146,12 @@ void uart_interrupts(struct uart *u, bool rx, bool tx)
 	if (!u->present || ier == u->ier)
 		return;
 	u->ier = ier;
-	u->irq_mode = ier != 0;
 	put(u, REG_IER, ier);
+}
+
+bool uart_wants_interrupt(const struct uart *u)
+{
+	return u->present && !(get(u, REG_IIR) & IIR_NONE);
 }
 
 void uart_ack(struct uart *u)

@@ -8,6 +8,7 @@
 #define EPTE_MEMTYPE       (7ull << EPTE_MEMTYPE_SHIFT)
 #define EPTE_LARGE         BIT(7)
 #define EPTE_ACCESSED      BIT(8)
+#define EPTE_SMALL_EXEC    BIT(52) /* ignored by the CPU: executable, once it is split into 4 KiB pages */
 #define EPTE_ADDR          0x000ffffffffff000ull
 
 #define ENTRIES     512
@@ -47,6 +48,20 @@ static inline bool is_leaf(uint64_t entry, unsigned level)
 static inline hpa_t entry_frame(uint64_t entry)
 {
 	return HPA(entry & EPTE_ADDR);
+}
+
+/* The bits of an entry that maps a page of this level with these permissions. */
+static inline uint64_t leaf_bits(const struct ept *e, unsigned level, uint64_t prot)
+{
+	if (!level || !e->small_exec || !(prot & EPT_X))
+		return prot | (level ? EPTE_LARGE : 0);
+	return (prot & ~EPT_X) | EPTE_LARGE | EPTE_SMALL_EXEC;
+}
+
+/* The permissions that a page was mapped with, whether or not it must be split for them. */
+static inline uint64_t leaf_prot(uint64_t entry)
+{
+	return (entry & EPT_RWX) | (entry & EPTE_SMALL_EXEC ? EPT_X : 0);
 }
 
 /* Another CPU may be walking: it must see a table's contents before the entry that links the table. */

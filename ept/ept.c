@@ -106,7 +106,7 @@ static enum tf_err map_range(struct ept *e, hpa_t frame, unsigned level, uint64_
 
 		next = entry_end(gpa, end, level);
 		if (leaf_fits(e, level, leaf & EPTE_ADDR, next - gpa)) {
-			entry_set(entry, leaf | (level ? EPTE_LARGE : 0));
+			entry_set(entry, (leaf & ~(uint64_t)EPT_RWX) | leaf_bits(e, level, leaf & EPT_RWX));
 			continue;
 		}
 		if (!is_present(*entry)) {
@@ -159,9 +159,11 @@ static void protect_range(struct ept *e, hpa_t frame, unsigned level, uint64_t g
 		next = entry_end(gpa, end, level);
 		if (is_leaf(*entry, level)) {
 			ASSERT(next - gpa == level_size(level));
+			uint64_t bits = leaf_bits(e, level, prot);
+
 			/* One atomic step each, because a CPU may be setting the accessed and dirty flags. */
-			__atomic_fetch_or(entry, prot, __ATOMIC_RELEASE);
-			__atomic_fetch_and(entry, ~(uint64_t)(EPT_RWX & ~prot), __ATOMIC_RELEASE);
+			__atomic_fetch_or(entry, bits, __ATOMIC_RELEASE);
+			__atomic_fetch_and(entry, ~((EPT_RWX | EPTE_SMALL_EXEC) & ~bits), __ATOMIC_RELEASE);
 		} else {
 			protect_range(e, entry_frame(*entry), level - 1, gpa, next, prot);
 		}
@@ -173,7 +175,7 @@ static struct ept_leaf leaf_describe(uint64_t entry, unsigned level)
 	return (struct ept_leaf){
 		.hpa = entry_frame(entry),
 		.size = level_size(level),
-		.prot = (uint32_t)(entry & EPT_RWX),
+		.prot = (uint32_t)leaf_prot(entry),
 		.type = (enum x86_memtype)((entry & EPTE_MEMTYPE) >> EPTE_MEMTYPE_SHIFT),
 	};
 }
@@ -267,6 +269,37 @@ enum tf_err ept_protect(struct ept *e, gpa_t gpa, uint64_t len, uint32_t prot)
 	if (!err)
 		protect_range(e, e->root, ROOT_LEVEL, gpa.v, gpa.v + len, prot);
 	return err;
+}
+
+enum tf_err ept_make_executable(struct ept *e, gpa_t gpa)
+{
+	uint64_t page = ALIGN_DOWN(gpa.v, PAGE_SIZE);
+	unsigned level;
+	const uint64_t *entry = ept_leaf_find(e, page, &level);
+
+	if (!entry || !(leaf_prot(*entry) & EPT_X))
+		return TF_ENOENT;
+	return level && e->small_exec ? ept_split_edges(e, page, page + PAGE_SIZE) : TF_OK;
+}
+
+static bool count_exec_tables(void *ctx, gpa_t gpa, const struct ept_leaf *leaf)
+{
+	uint64_t *n = ctx;
+
+	(void)gpa;
+	for (unsigned level = 1; level <= 2; level++)
+		if (leaf->prot & EPT_X)
+			*n += leaf->size / level_size(level);
+	return true;
+}
+
+uint64_t ept_exec_tables(const struct ept *e)
+{
+	uint64_t n = 0;
+
+	if (e->small_exec)
+		ept_for_each(e, count_exec_tables, &n);
+	return n;
 }
 
 enum tf_err ept_walk(const struct ept *e, gpa_t gpa, struct ept_leaf *out)

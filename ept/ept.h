@@ -23,6 +23,7 @@ struct ept {
 	struct ept_host host;
 	hpa_t root;
 	bool large_2m, large_1g; /* page sizes that the CPU offers (IA32_VMX_EPT_VPID_CAP) */
+	bool small_exec;         /* set before anything is mapped: only 4 KiB pages are executable, see ept_make_executable() */
 	uint64_t tables;         /* frames in use for tables, the root included */
 };
 
@@ -48,6 +49,14 @@ __must_check enum tf_err ept_unmap(struct ept *e, gpa_t gpa, uint64_t len);
  * then nothing has changed. The caller flushes.
  */
 __must_check enum tf_err ept_protect(struct ept *e, gpa_t gpa, uint64_t len, uint32_t prot);
+/*
+ * With small_exec, for a fetch that the EPT refused: if the large page around `gpa` was mapped with EPT_X, it is split
+ * until the fetch can succeed. TF_OK also if it can already (the CPU knew an older entry); TF_ENOENT if the address is
+ * not to be executed, TF_ENOMEM. The caller flushes.
+ */
+__must_check enum tf_err ept_make_executable(struct ept *e, gpa_t gpa);
+/* How many tables that can take for all that is mapped. */
+uint64_t ept_exec_tables(const struct ept *e);
 /* The translation of one address (hpa is that of the byte itself, size that of its page). TF_ENOENT. */
 __must_check enum tf_err ept_walk(const struct ept *e, gpa_t gpa, struct ept_leaf *out);
 /* Calls fn for each mapped page, in order of address, until it returns false. */

@@ -49,7 +49,8 @@ static void split_at(struct ept *e, uint64_t edge, struct reserve *reserve)
 		ASSERT(reserve->n > 0);
 		hpa_t frame = reserve->frame[--reserve->n];
 		uint64_t *table = table_of(e, frame), old = *entry;
-		uint64_t leaf = level == 1 ? old & ~EPTE_LARGE : old;
+		uint64_t flags = EPT_RWX | EPTE_SMALL_EXEC | EPTE_LARGE;
+		uint64_t leaf = (old & ~flags) | leaf_bits(e, level - 1, leaf_prot(old));
 
 		for (unsigned i = 0; i < ENTRIES; i++)
 			table[i] = leaf + i * level_size(level - 1);

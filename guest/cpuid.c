@@ -13,18 +13,21 @@
 #define F1_EDX (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(11) | \
 		BIT(12) | BIT(13) | BIT(14) | BIT(15) | BIT(16) | BIT(17) | BIT(19) | BIT(23) | BIT(24) | BIT(25) | \
 		BIT(26) | BIT(27))
-/* Leaf 7: no SGX, RDT, MPX, PT; no LA57, WAITPKG, CET, key locker; no AMX, speculation controls, hybrid.
+/* Leaf 7: no SGX, RDT, MPX, PT; no LA57, WAITPKG, CET, key locker; no AMX, SRBDS_CTRL, hybrid.
  * FSGSBASE TSC_ADJUST BMI1 HLE AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID RTM ZERO_FCS_FDS AVX512F AVX512DQ RDSEED ADX
  * SMAP AVX512_IFMA CLFLUSHOPT CLWB AVX512PF AVX512ER AVX512CD SHA AVX512BW AVX512VL; PREFETCHWT1 AVX512_VBMI UMIP PKU
  * AVX512_VBMI2 GFNI VAES VPCLMULQDQ AVX512_VNNI AVX512_BITALG AVX512_VPOPCNTDQ RDPID CLDEMOTE MOVDIRI MOVDIR64B;
- * AVX512_4VNNIW AVX512_4FMAPS FSRM AVX512_VP2INTERSECT MD_CLEAR SERIALIZE AVX512_FP16; AVX_VNNI AVX512_BF16 */
+ * AVX512_4VNNIW AVX512_4FMAPS FSRM AVX512_VP2INTERSECT MD_CLEAR SERIALIZE AVX512_FP16 IBRS_IBPB STIBP
+ * L1D_FLUSH ARCH_CAPABILITIES SSBD; AVX_VNNI AVX512_BF16; PSFD IPRED_CTRL RRSBA_CTRL DDPD_U BHI_CTRL MCDT_NO */
 #define F7_EBX (BIT(0) | BIT(1) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | \
 		BIT(13) | BIT(16) | BIT(17) | BIT(18) | BIT(19) | BIT(20) | BIT(21) | BIT(23) | BIT(24) | BIT(26) | \
 		BIT(27) | BIT(28) | BIT(29) | BIT(30) | BIT(31))
 #define F7_ECX (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | \
 		BIT(22) | BIT(25) | BIT(27) | BIT(28))
-#define F7_EDX (BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14) | BIT(23))
+#define F7_EDX (BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14) | BIT(23) | BIT(26) | BIT(27) | BIT(28) | BIT(29) | \
+		BIT(31))
 #define F7_1_EAX (BIT(4) | BIT(5))
+#define F7_2_EDX (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5))
 /* Leaf 80000001h: LAHF LZCNT PREFETCHW; SYSCALL NX PAGE1GB RDTSCP LM */
 #define FX1_ECX (BIT(0) | BIT(5) | BIT(8))
 #define FX1_EDX (BIT(11) | BIT(20) | BIT(26) | BIT(27) | BIT(29))
@@ -91,13 +94,15 @@ static void init_basic(struct cpuid_table *t, uint64_t tsc_hz)
 	b[1].edx = (b[1].edx & F1_EDX) | (t->vcpus > 1 ? F1_EDX_HTT : 0);
 	b[5] = (struct cpuid_regs){ 0 };
 	b[6] = (struct cpuid_regs){ F6_EAX_ARAT, 0, 0, 0 };
-	b[7].eax = MIN(b[7].eax, 1u);
+	b[7].eax = MIN(b[7].eax, 2u);
 	b[7].ebx &= F7_EBX & ~(vmx_caps.invpcid ? 0 : (uint32_t)F7_EBX_INVPCID);
 	b[7].ebx |= F7_EBX_TSC_ADJUST; /* emulated, also where the CPU lacks it: with it Linux trusts the TSC */
 	b[7].ecx &= F7_ECX & ~(vmx_caps.rdtscp ? 0 : (uint32_t)F7_ECX_RDPID);
 	b[7].edx &= F7_EDX;
-	if (b[7].eax == 1)
+	if (b[7].eax >= 1)
 		t->features1.eax = host(7, 1).eax & F7_1_EAX;
+	if (b[7].eax >= 2)
+		t->features2.edx = host(7, 2).edx & F7_2_EDX;
 	for (unsigned l = 8; l < LEAF_TSC; l++)
 		if (l != 0xd)
 			b[l] = (struct cpuid_regs){ 0 };
@@ -220,7 +225,7 @@ static void basic_leaf(struct vcpu *v, const struct cpuid_table *t, uint32_t lea
 		break;
 	case 7:
 		if (subleaf)
-			*r = subleaf == 1 ? t->features1 : (struct cpuid_regs){ 0 };
+			*r = subleaf == 1 ? t->features1 : subleaf == 2 ? t->features2 : (struct cpuid_regs){ 0 };
 		else if (vmcs_read(VMCS_GUEST_CR4) & CR4_PKE)
 			r->ecx |= F7_ECX_OSPKE;
 		break;

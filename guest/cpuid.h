@@ -21,7 +21,7 @@ struct cpuid_table {
 	struct cpuid_regs basic[CPUID_BASIC_LEAVES];
 	struct cpuid_regs extended[CPUID_EXTENDED_LEAVES];
 	struct cpuid_regs cache[CPUID_CACHE_LEAVES];  /* leaf 4 */
-	struct cpuid_regs features1;                  /* leaf 7, subleaf 1 */
+	struct cpuid_regs features1, features2;       /* leaf 7, subleaves 1 and 2 */
 	struct cpuid_regs xsave[CPUID_XSAVE_LEAVES];  /* leaf Dh */
 	struct cpuid_regs timing;                     /* leaf 40000010h */
 	uint64_t cr4_reserved;              /* CR4 bits that a guest may not set */

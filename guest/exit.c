@@ -62,6 +62,9 @@ static const exit_fn table[EXIT_NKINDS] = {
 	[EXIT_INVVPID] = exit_undefined,
 	[EXIT_VMFUNC] = exit_undefined,
 	[EXIT_ENCLS] = exit_undefined,
+	[EXIT_ENCLV] = exit_undefined,
+	[EXIT_SEAMCALL] = exit_undefined,
+	[EXIT_TDCALL] = exit_undefined,
 };
 
 enum action exit_handle(struct vcpu *v)

@@ -17,9 +17,13 @@ static uint64_t cr0_mask(void)
 	return fixed | CR0_CD | CR0_NW | CR0_ET | CR0_RESERVED;
 }
 
+/*
+ * MCE is the machine's: a machine check while it is 0 shuts the processor down, guest or not (SDM 3B, "Machine-Check
+ * Architecture"). The guest has its own in the shadow, and no machine checks.
+ */
 static uint64_t cr4_mask(const struct vcpu *v)
 {
-	return vmx_caps.cr4_fixed0 | ~vmx_caps.cr4_fixed1 | v->vm->cpuid.cr4_reserved;
+	return vmx_caps.cr4_fixed0 | ~vmx_caps.cr4_fixed1 | v->vm->cpuid.cr4_reserved | CR4_MCE;
 }
 
 void cr_set(struct vcpu *v, uint64_t cr0, uint64_t cr4)
@@ -31,7 +35,7 @@ void cr_set(struct vcpu *v, uint64_t cr0, uint64_t cr4)
 	vmcs_write(VMCS_GUEST_CR0, (cr0 & ~(CR0_CD | CR0_NW)) | (vmx_caps.cr0_fixed0 & ~(CR0_PE | CR0_PG)));
 	vmcs_write(VMCS_CR4_MASK, m4);
 	vmcs_write(VMCS_CR4_SHADOW, cr4);
-	vmcs_write(VMCS_GUEST_CR4, cr4 | vmx_caps.cr4_fixed0);
+	vmcs_write(VMCS_GUEST_CR4, (cr4 & ~CR4_MCE) | vmx_caps.cr4_fixed0 | (read_cr4() & CR4_MCE));
 }
 
 static uint64_t guest_cr0(void)

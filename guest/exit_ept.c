@@ -18,6 +18,23 @@ static enum action delivery_to_device(struct vcpu *v)
 	return ACT_STOP;
 }
 
+/*
+ * "Machine Check Error Avoidance on Page Size Change": on some CPUs large pages are not executable until they are split.
+ * False: it is not RAM. The tables have been set aside, so that guests do not starve each other.
+ */
+static bool make_executable(struct vcpu *v, uint64_t gpa)
+{
+	struct vm *vm = v->vm;
+	enum tf_err e = vm->ept.small_exec ? ept_make_executable(&vm->ept, GPA(gpa)) : TF_ENOENT;
+
+	if (e == TF_ENOENT)
+		return false;
+	if (e)
+		vm_stop_report(v, VM_STOP_ERROR, "no memory to make guest-physical %lx executable", gpa);
+	vmx_flush_ept(vm->eptp);
+	return true;
+}
+
 enum action exit_ept_violation(struct vcpu *v)
 {
 	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
@@ -31,6 +48,8 @@ enum action exit_ept_violation(struct vcpu *v)
 
 		return vcpu_page_fault(v, vmcs_read(VMCS_GUEST_LINEAR), error);
 	}
+	if ((qual & EPTV_FETCH) && make_executable(v, vmcs_read(VMCS_GUEST_PHYS)))
+		return v->vm->state == VM_STOPPED ? ACT_STOP : ACT_RETRY;
 	if (qual & EPTV_FETCH)
 		return vcpu_ud(v); /* absent memory reads as FFh FFh, an undefined opcode */
 	if (vmx_event_pending(&v->vmx))

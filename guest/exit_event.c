@@ -2,6 +2,7 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/irq.h"
 #include "guest/exit.h"
+#include "vmx/mitigations.h"
 
 #define DR6_B0_B3   0xfull    /* replaced; the others stay set */
 #define DR6_CAUSES  0x600full /* B0 to B3, BD, BS */
@@ -80,6 +81,7 @@ enum action exit_extint(struct vcpu *v)
 {
 	(void)v;
 	irq_dispatch(vmcs_read(VMCS_EXIT_INTR_INFO) & INTR_VECTOR);
+	vmx_mitigate_touched();
 	return ACT_RETRY;
 }
 

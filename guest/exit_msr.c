@@ -3,11 +3,13 @@
 #include "arch/x86_64/tsc.h"
 #include "guest/exit.h"
 #include "vmx/check.h"
+#include "vmx/mitigations.h"
 #include <tf/log.h>
 
 #define MISC_ENABLE_FAST_STRING BIT(0)
 #define MISC_ENABLE_NO_BTS      BIT(11)
 #define MISC_ENABLE_NO_PEBS     BIT(12)
+#define SPEC_CTRL_FEATURES (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_SSBD)
 #define MISC_ENABLE_WRITABLE    (MISC_ENABLE_FAST_STRING | BIT(3) | BIT(18) | BIT(22) | BIT(34))
 
 static const uint32_t switched_msrs[NSWITCHED] = {
@@ -33,6 +35,8 @@ void msr_switch_out(struct vcpu *v)
 			v->switched[m] = rdmsr(switched_msrs[m]);
 }
 
+static bool has_feature(const struct vcpu *v, uint64_t cpuid7_edx) { return v->vm->cpuid.basic[7].edx & cpuid7_edx; }
+
 void msr_open_native(struct vcpu *v)
 {
 	/* In the VMCS, saved and loaded by each exit and entry */
@@ -49,6 +53,9 @@ void msr_open_native(struct vcpu *v)
 	vmx_msr_open(&v->vmx, MSR_IA32_TSC, true, false);
 	vmx_msr_open(&v->vmx, MSR_IA32_EFER, true, false);
 	vmx_msr_open(&v->vmx, MSR_IA32_PAT, true, false);
+	/* Commands, which hurt nobody else; the CPU checks what is written. IA32_SPEC_CTRL is opened when it is first set. */
+	vmx_msr_open(&v->vmx, MSR_IA32_PRED_CMD, false, has_feature(v, CPUID_7_EDX_IBRS_IBPB));
+	vmx_msr_open(&v->vmx, MSR_IA32_FLUSH_CMD, false, has_feature(v, CPUID_7_EDX_L1D_FLUSH));
 }
 
 void msr_reset(struct vcpu *v)
@@ -59,6 +66,7 @@ void msr_reset(struct vcpu *v)
 	v->tsc_adjust = 0;
 	v->tsc_offset = -rdtsc();
 	v->xss = 0;
+	v->vmx.spec_ctrl = 0;
 	vmcs_write(VMCS_TSC_OFFSET, v->tsc_offset);
 	vmcs_write(VMCS_GUEST_PAT, PAT_RESET);
 	vmcs_write(VMCS_GUEST_EFER, 0);
@@ -92,6 +100,12 @@ static enum tf_err read_msr(struct vcpu *v, uint32_t msr, uint64_t *out)
 	case MSR_IA32_XSS:
 		*out = v->xss;
 		return v->vm->cpuid.xsave[1].eax & BIT(3) ? TF_OK : TF_EINVAL;
+	case MSR_IA32_SPEC_CTRL:
+		*out = v->vmx.spec_ctrl;
+		return has_feature(v, SPEC_CTRL_FEATURES) ? TF_OK : TF_ENOENT;
+	case MSR_IA32_ARCH_CAPABILITIES:
+		*out = vmx_mitigations.arch_caps & ARCH_CAP_GUEST;
+		return has_feature(v, CPUID_7_EDX_ARCH_CAP) ? TF_OK : TF_ENOENT;
 	case MSR_IA32_PLATFORM_ID:
 	case MSR_IA32_MCG_CAP:    /* no banks */
 	case MSR_IA32_MCG_STATUS:
@@ -174,6 +188,10 @@ static enum tf_err write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
 			return TF_EINVAL;
 		vmcs_write(VMCS_GUEST_DEBUGCTL, value & DEBUGCTL_BTF);
 		return TF_OK;
+	case MSR_IA32_SPEC_CTRL: /* zero, which it is */
+		return has_feature(v, SPEC_CTRL_FEATURES) ? TF_OK : TF_ENOENT;
+	case MSR_IA32_ARCH_CAPABILITIES:
+		return has_feature(v, CPUID_7_EDX_ARCH_CAP) ? TF_EINVAL : TF_ENOENT;
 	case MSR_IA32_XSS:
 		return value || !(v->vm->cpuid.xsave[1].eax & BIT(3)) ? TF_EINVAL : TF_OK;
 	case MSR_IA32_MCG_STATUS:
@@ -219,9 +237,15 @@ enum action exit_rdmsr(struct vcpu *v)
 enum action exit_wrmsr(struct vcpu *v)
 {
 	const uint64_t *g = v->vmx.gpr;
+	uint64_t value = g[RDX] << 32 | (uint32_t)g[RAX];
 	uint32_t msr = (uint32_t)g[RCX];
-	enum tf_err e = write_msr(v, msr, g[RDX] << 32 | (uint32_t)g[RAX]);
 
+	/* Most guests never set it, and it costs those that do some cycles at each exit. The CPU checks the value. */
+	if (msr == MSR_IA32_SPEC_CTRL && value && has_feature(v, SPEC_CTRL_FEATURES)) {
+		vmx_open_spec_ctrl(&v->vmx);
+		return ACT_RETRY;
+	}
+	enum tf_err e = write_msr(v, msr, value);
 	if (e)
 		return e == TF_ENOENT ? denied(v, msr, "write") : vcpu_gp(v);
 	return ACT_NEXT;

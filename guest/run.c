@@ -2,6 +2,7 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/lapic.h"
 #include "guest/exit.h"
+#include "vmx/mitigations.h"
 
 /* Past the instruction, with what its completion does (SDM 3A, "Single-Step Exception Condition", "RF flag"). */
 static void advance(struct vcpu *v)
@@ -66,6 +67,7 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 		vm_start_step(v->vm);
 		return v->vm->state == VM_STOPPED ? RUN_STOPPED : RUN_EXPIRED;
 	}
+	vmx_mitigate_turn(&v->vmx);
 	for (;;) {
 		if (unlikely(v->requests) && !serve_requests(v))
 			return RUN_STOPPED;
@@ -84,8 +86,10 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 			break;
 		case ACT_RETRY:
 			/* An event whose delivery exits again comes before the machine's interrupts, each time. */
-			if (unlikely(vmx_event_pending(&v->vmx)))
+			if (unlikely(vmx_event_pending(&v->vmx))) {
 				interrupt_window();
+				vmx_mitigate_touched();
+			}
 			break;
 		case ACT_HALT:
 			advance(v);

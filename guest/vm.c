@@ -6,6 +6,7 @@
 #include "guest/acpi_tables.h"
 #include "guest/exit.h"
 #include "guest/walk.h"
+#include "vmx/mitigations.h"
 #include <stdarg.h>
 #include <tf/log.h>
 #include <tf/string.h>
@@ -16,10 +17,42 @@
 #define OPTION_ROM_BASE 0xc0000ull
 #define OPTION_ROM_END  0xe0000ull
 
+/* Those set aside first, as far as there are any. */
 static enum tf_err table_alloc(void *ctx, hpa_t *out)
 {
-	(void)ctx;
-	return frame_alloc_zero(out);
+	struct vm *vm = ctx;
+
+	if (!vm->spare_tables.v)
+		return frame_alloc_zero(out);
+	*out = vm->spare_tables;
+	uint64_t *next = phys_to_virt(*out);
+	vm->spare_tables = HPA(*next);
+	*next = 0;
+	return TF_OK;
+}
+
+/* For guests' large pages that are split when they are executed. */
+static enum tf_err set_tables_aside(struct vm *vm)
+{
+	hpa_t frame, all = HPA(0);
+	enum tf_err e = TF_OK;
+
+	for (uint64_t n = ept_exec_tables(&vm->ept); n > 0 && !(e = frame_alloc_zero(&frame)); n--) {
+		*(uint64_t *)phys_to_virt(frame) = all.v;
+		all = frame;
+	}
+	vm->spare_tables = all;
+	return e;
+}
+
+static void free_spare_tables(struct vm *vm)
+{
+	while (vm->spare_tables.v) {
+		hpa_t frame = vm->spare_tables;
+
+		vm->spare_tables = HPA(*(uint64_t *)phys_to_virt(frame));
+		frame_free(frame, 0);
+	}
 }
 
 static void table_free(void *ctx, hpa_t frame)
@@ -34,8 +67,6 @@ static void *table_virt(void *ctx, hpa_t frame)
 	return phys_to_virt(frame);
 }
 
-static const struct ept_host ept_host = { .alloc = table_alloc, .free = table_free, .virt = table_virt };
-
 static void vm_destroy(struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
@@ -43,6 +74,7 @@ static void vm_destroy(struct vm *vm)
 	mem_destroy(&vm->mem);
 	if (vm->ept.root.v)
 		ept_destroy(&vm->ept);
+	free_spare_tables(vm);
 	if (vm->io_bitmap.v)
 		frame_free(vm->io_bitmap, IO_BITMAP_ORDER);
 	if (vm->apic_access.v)
@@ -67,11 +99,13 @@ static enum tf_err map_empty_rom(struct vm *vm)
 
 static enum tf_err create_memory(struct vm *vm, const char **why)
 {
+	const struct ept_host host = { .ctx = vm, .alloc = table_alloc, .free = table_free, .virt = table_virt };
 	enum tf_err e;
 
 	*why = "no memory for page tables";
-	if ((e = ept_init(&vm->ept, &ept_host, vmx_caps.ept_vpid & EPTCAP_2M, vmx_caps.ept_vpid & EPTCAP_1G)))
+	if ((e = ept_init(&vm->ept, &host, vmx_caps.ept_vpid & EPTCAP_2M, vmx_caps.ept_vpid & EPTCAP_1G)))
 		return e;
+	vm->ept.small_exec = vmx_mitigations.plan.flags & MITIGATE_SPLIT;
 	vm->eptp = ept_pointer(&vm->ept, vmx_caps.ept_ad);
 	*why = "not enough free memory for the guest's RAM";
 	if ((e = mem_create(&vm->mem, &vm->ept, vm->cfg.memory)))
@@ -82,9 +116,11 @@ static enum tf_err create_memory(struct vm *vm, const char **why)
 	memset(phys_to_virt(vm->io_bitmap), 0xff, PAGE_SIZE << IO_BITMAP_ORDER);
 	if ((e = map_empty_rom(vm)))
 		return e;
-	if (vm->cfg.apicv && vmx_caps.apic_access)
-		return ept_map(&vm->ept, GPA(APIC_DEFAULT_BASE), vm->apic_access, PAGE_SIZE, EPT_R | EPT_W, MT_WB);
-	return TF_OK;
+	if (vm->cfg.apicv && vmx_caps.apic_access &&
+	    (e = ept_map(&vm->ept, GPA(APIC_DEFAULT_BASE), vm->apic_access, PAGE_SIZE, EPT_R | EPT_W, MT_WB)))
+		return e;
+	*why = "no memory for page tables";
+	return set_tables_aside(vm);
 }
 
 enum tf_err vm_create(const struct vm_config *cfg, uint32_t id, const struct load_request *load, struct chardev console,

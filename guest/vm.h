@@ -39,6 +39,7 @@ struct vm {
 
 	struct ept ept;
 	uint64_t eptp;
+	hpa_t spare_tables;      /* frames set aside for more of its tables, each with the next one's address; 0: none */
 	struct guest_mem mem;
 	hpa_t apic_access;       /* the frame behind the APIC-access address, shared by the vCPUs */
 	hpa_t empty_rom;         /* a page of ones, read-only, for all of the option ROM area */

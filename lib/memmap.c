@@ -75,6 +75,14 @@ bool spans_contain(const struct mem_spans *s, uint64_t start, uint64_t end)
 	return start >= end;
 }
 
+bool spans_overlap(const struct mem_spans *s, uint64_t start, uint64_t end)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->span[i].start < end && start < s->span[i].end)
+			return start < end;
+	return false;
+}
+
 uint64_t spans_total(const struct mem_spans *s)
 {
 	uint64_t total = 0;

@@ -12,6 +12,8 @@ __must_check bool spans_add(struct mem_spans *s, uint64_t start, uint64_t end);
 __must_check bool spans_remove(struct mem_spans *s, uint64_t start, uint64_t end);
 /* Is all of [start, end) in the set? */
 bool spans_contain(const struct mem_spans *s, uint64_t start, uint64_t end);
+/* Is any of [start, end) in the set? */
+bool spans_overlap(const struct mem_spans *s, uint64_t start, uint64_t end);
 uint64_t spans_total(const struct mem_spans *s);
 
 /*

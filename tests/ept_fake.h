@@ -77,9 +77,10 @@ static inline bool fake_translate(const struct fake_memory *m, uint64_t eptp, ui
 		if (!(entry & 7))
 			return false;
 		ASSERT((entry & 7) != 2 && (entry & 7) != 6); /* write without read */
-		ASSERT(!(entry >> 52));
+		ASSERT(!(entry >> 53)); /* 52 is ours: the CPU ignores it */
 		if (!leaf) {
 			ASSERT(!(entry & 0xf8)); /* reserved in an entry that refers to a table */
+			ASSERT(!(entry >> 52));
 			ASSERT((entry & 7) == 7);
 			table = entry & 0x000ffffffffff000ull;
 			continue;

@@ -1,5 +1,5 @@
 # Tiny guests, each one behaviour; the same file boots under GRUB on a bare machine. `make payloads`: $(BUILD)/payload/*.elf
-PAYLOADS       := hello cpu board mmio string memory spin echo bench crash hostile latency switch
+PAYLOADS       := hello cpu board mmio string memory spin echo bench crash hostile latency switch spec exec hidden
 # 32-bit ones, of what long mode has not
 PAYLOADS32     := tasks modes
 PAYLOAD_COMMON := start.asm print.c boot.c trap.c irq.c

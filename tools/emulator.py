@@ -118,6 +118,11 @@ class SerialLine:
             self.closed = True
             self._changed.notify_all()
 
+    @property
+    def seen(self) -> int:
+        """How much of `data` expect() has passed."""
+        return self._seen
+
     def send(self, data: bytes) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._socket or self.closed, 30)
@@ -171,10 +176,12 @@ class Emulator:
         self.serial = SerialLine(self.workdir / "serial.log")
         self._process: subprocess.Popen | None = None
 
-    def _start(self, command: list[str]) -> None:
+    def _start(self, command: list[str], *, terminal: socket.socket | None = None, directory: Path | None = None) -> None:
+        """terminal: what is to be the command's standard input and output; directory: where it starts."""
         with open(self.workdir / "emulator.out", "wb") as out:
-            self._process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *command], cwd=self.workdir,
-                                             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+            self._process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *command],
+                                             cwd=directory or self.workdir, stdin=terminal or subprocess.DEVNULL,
+                                             stdout=terminal or out, stderr=out)
         threading.Thread(target=self._reap, daemon=True).start()
 
     def _reap(self) -> None:
@@ -239,15 +246,17 @@ class Bochs(Emulator):
     def __init__(self, workdir: str | Path, iso: str | Path | None = None, *, cpu: str = DEFAULT_CPU, cpus: int = 1,
                  memory: int = 1024, exclude: str = "", bios: str = BIOS, com2: bool = False, disk: str | Path | None = None,
                  ips: int = 100_000_000, reset_on_triple_fault: bool = False, sync: str = "none", lax_msrs: bool = False,
-                 extra: tuple[str, ...] = ()):
+                 line: str = "com1", extra: tuple[str, ...] = ()):
         """memory in MiB; exclude: CPU features to take away (Bochs 3.0); disk: a flat image, of whole cylinders of
-        16 heads and 63 sectors; com2: a second serial line, self.com2; sync: "slowdown" keeps its clock from
+        16 heads and 63 sectors; com2: a second serial line, self.com2; line: the port
+        that self.serial is at, com1 to com4, or "" for a machine without; sync: "slowdown" keeps its clock from
         running ahead of ours, which an idle machine's otherwise does."""
         super().__init__(workdir)
         self.build = find_bochs()
         self.slowness = self.build.slowness
         self.ips = ips
         self._locks: list[Path] = []
+        lax_msrs |= bios == OVMF  # it reads MSRs that every Intel CPU has, and Bochs has not
         features = "" if lax_msrs else ", ignore_bad_msrs=0"
         features += f', exclude_features="{exclude}"' if exclude else ""
         host_memory = min(memory, 2048)
@@ -256,17 +265,17 @@ class Bochs(Emulator):
             f"memory: guest={memory}, host={host_memory}" + (", block_size=8192" if self.build.version >= (3, 0) else ""),
             # "fastboot" skips the waits of the Bochs BIOS.
             f"romimage: file={bios}" + (", options=fastboot" if bios == BIOS else ""),
-            f"com1: enabled=1, mode=socket-client, dev=127.0.0.1:{self.serial.port}",
+            f"vgaromimage: file={VGA_BIOS}",
+            *(["com1: enabled=0"] if line != "com1" else []),
+            *([f"{line}: enabled=1, mode=socket-client, dev=127.0.0.1:{self.serial.port}"] if line else []),
             "log: bochs.log",
             f"clock: sync={sync}, time0=1700000000",
             # What the log holds decides what end_reason() can say.
-            "panic: action=fatal" + (", rfb=report" if bios == OVMF else ""),
+            "panic: action=fatal" + (", rfb=report" if bios == OVMF and self.build.plugins else ""),
             "port_e9_hack: enabled=1",
         ]
         if bios == OVMF:
             lines += ["pci: enabled=1, chipset=i440fx", "vga: extension=none"]
-        else:
-            lines += [f"vgaromimage: file={VGA_BIOS}"]
         if iso:
             lines += ["boot: cdrom", f"ata0-slave: type=cdrom, path={Path(iso).resolve()}, status=inserted"]
         if disk:
@@ -284,6 +293,7 @@ class Bochs(Emulator):
                       "plugin_ctrl: unmapped=1, biosdev=1, speaker=0, e1000=0, es1370=0, parallel=0, extfpuirq=1"]
         else:
             lines += ["display_library: nogui"]
+        (self.workdir / "bochs.log").unlink(missing_ok=True)
         (self.workdir / "bochsrc").write_text("\n".join([*lines, *extra]) + "\n")
         command = [self.build.path, "-q", "-f", "bochsrc"]
         if self.build.debugger:
@@ -321,16 +331,25 @@ class Qemu(Emulator):
     name = "QEMU"
 
     def __init__(self, workdir: str | Path, iso: str | Path | None = None, *, kvm: bool = False, cpu: str = "qemu64",
-                 cpus: int = 1, memory: int = 1024, extra: tuple[str, ...] = ()):
+                 cpus: int = 1, memory: int = 1024, machine: str = "pc", bios: str = "", disk: str | Path | None = None,
+                 bus: str = "ide", card: str = "", extra: tuple[str, ...] = ()):
+        """memory in MiB; bios: a firmware other than SeaBIOS; disk: a raw image, which stays as it is; bus: where the disk
+        is, ide, virtio or usb; card: self.serial is on this PCI card, and the board has no serial port."""
         super().__init__(workdir)
         qemu = shutil.which("qemu-system-x86_64")
         if not qemu:
             self.serial.close()
             raise EmulatorError("QEMU is missing: tools/setup.sh kvm")
-        command = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std", "-m", str(memory),
-                   "-smp", str(cpus), "-serial", f"tcp:127.0.0.1:{self.serial.port},nodelay=on"]
+        command = [qemu, "-M", machine, "-nodefaults", "-no-user-config", "-display", "none", "-vga", "std", "-m", str(memory),
+                   "-smp", str(cpus), "-chardev", f"socket,id=line,host=127.0.0.1,port={self.serial.port},nodelay=on"]
+        command += ["-device", card] if card else ["-serial", "chardev:line"]
         command += ["-enable-kvm", "-cpu", "host,+vmx"] if kvm else ["-accel", "tcg", "-cpu", cpu]
+        command += ["-bios", bios] if bios else []
         command += ["-cdrom", str(Path(iso).resolve()), "-boot", "d"] if iso else []
+        if disk:
+            interface = "none,id=stick" if bus == "usb" else bus
+            command += ["-drive", f"file={Path(disk).resolve()},format=raw,snapshot=on,if={interface}"]
+            command += ["-device", "qemu-xhci", "-device", "usb-storage,drive=stick"] if bus == "usb" else []
         self._start([*command, *extra])
 
     def end_reason(self) -> str:

@@ -7,7 +7,7 @@ setup:
 bochs:
 	tools/bochs/build.sh
 
-MKISO := tools/mkiso.sh boot/grub/head.cfg
+MKISO := tools/mkiso.sh tools/conf-files.sh boot/grub/head.cfg
 
 # The hypervisor with the sample configuration; without the kernels that it names, which only `make demo` fetches.
 $(BUILD)/trefoil.iso: $(BUILD)/boot/trefoil.elf tools/demo/trefoil.conf $(MKISO)

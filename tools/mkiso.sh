@@ -1,24 +1,36 @@
 #!/usr/bin/env bash
-# Builds a bootable ISO (GRUB 2, BIOS).
+# Builds a bootable ISO (GRUB 2): BIOS and UEFI, from a CD or, written as it is, from a USB stick.
 #   mkiso.sh [options] OUTPUT trefoil ELF CONF [ARGUMENTS]        the hypervisor, trefoil.conf and the files it names
 #   mkiso.sh [options] OUTPUT PROTOCOL KERNEL [ARGUMENTS [MODULE [ARGUMENTS]]...]
 #                                                                 a kernel on the bare machine
 # PROTOCOL: multiboot, multiboot2, or linux (whose one MODULE is the initrd)
 #   -d DIR     where else to look for files that CONF names; its own directory is searched first
 #   -m         files that CONF names and that are missing are left out; else they are an error
+#   -v         on BIOS, too, the screen is in a graphics mode (VBE, or $GFXPAYLOAD); else it is in text mode
 set -euo pipefail
 
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 fail() { echo "iso: $*" >&2; exit 1; }
+here=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=tools/conf-files.sh
+source "$here/conf-files.sh"
 
-grub=/usr/lib/grub/i386-pc
-modules=(biosdisk iso9660 normal serial terminal multiboot multiboot2 linux)
+grub=/usr/lib/grub
+modules=(iso9660 normal test multiboot multiboot2 linux)
+bios_modules=(biosdisk)
+# A stick is a disk to UEFI; the EFI image is a FAT file system of its own, from where the ISO 9660 one must be found.
+efi_modules=(part_gpt part_msdos fat search search_fs_file configfile efi_gop efi_uga video)
 dirs=()
 allow_missing=
-while getopts d:m option; do
+graphics=
+while getopts d:mv option; do
 	case $option in
 	d) dirs+=("$OPTARG") ;;
 	m) allow_missing=1 ;;
+	v)
+		graphics=1
+		bios_modules+=(vbe video)
+		;;
 	*) usage ;;
 	esac
 done
@@ -44,11 +56,6 @@ place() {
 
 # quote WORDS: for GRUB's shell, whose quoting is that of sh.
 quote() { printf "'%s'" "${1//\'/\'\\\'\'}"; }
-
-# The boot modules a configuration names: the first word of each kernel, initrd and module value, as written there.
-named_files() {
-	sed -nE "s/^[[:space:]]*(kernel|initrd|module)[[:space:]]*=[[:space:]]*\"?([^[:space:]\"]+).*/\2/p" "$1" | awk '!seen[$0]++'
-}
 
 find_file() {
 	local dir
@@ -100,22 +107,46 @@ multiboot | multiboot2 | linux)
 *) usage ;;
 esac
 
-here=$(cd "$(dirname "$0")" && pwd)
 {
 	cat "$here/../boot/grub/head.cfg"
-	printf '%s\n' "${commands[@]}" boot
+	printf '%s\n' "${commands[@]}"
+	# After `multiboot2`, which sets it from the kernel's header. Without it a BIOS would get a graphics mode as well.
+	if [[ $graphics ]]; then
+		# Not "auto": GRUB 2.06 falls over a screen of 256 colours, where there is nothing better.
+		echo "set gfxpayload=${GFXPAYLOAD:-1024x768x32,800x600x32,640x480x32,text}"
+	else
+		echo 'if [ $grub_platform = pc ]; then set gfxpayload=text; fi'
+	fi
+	echo boot
 } >"$boot/grub/grub.cfg"
+
+# Same input, same bytes: every date in the image is SOURCE_DATE_EPOCH.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0} TZ=UTC
 
 # A core image with exactly what grub.cfg uses starts faster than grub-mkrescue's, which loads module after module from
 # the disc. The hybrid boot sector lets the same image start from a USB stick.
-grub-mkimage -O i386-pc-eltorito -d "$grub" -p /boot/grub -o "$boot/grub/core.img" "${modules[@]}"
+grub-mkimage -O i386-pc-eltorito -d "$grub/i386-pc" -p /boot/grub -o "$boot/grub/core.img" "${modules[@]}" "${bios_modules[@]}"
+layout=(-b boot/grub/core.img -no-emul-boot -boot-load-size 4 -boot-info-table
+	--grub2-boot-info --grub2-mbr "$grub/i386-pc/boot_hybrid.img")
 
-# Same input, same bytes: every date in the image is SOURCE_DATE_EPOCH.
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-0}
+# On a machine with several disks that look alike, GRUB shall find the one it came from.
+id=$(find "$boot" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat | sha256sum | cut -c 1-16)
+: >"$boot/grub/$id.id"
+cat >"$work/find.cfg" <<END
+search --no-floppy --file --set=root /boot/grub/$id.id
+set prefix=(\$root)/boot/grub
+END
+grub-mkimage -O x86_64-efi -d "$grub/x86_64-efi" -p /boot/grub -c "$work/find.cfg" -o "$work/BOOTX64.EFI" \
+	"${modules[@]}" "${efi_modules[@]}"
+touch -d "@$SOURCE_DATE_EPOCH" "$work/BOOTX64.EFI"
+efi=$boot/grub/efi.img
+mformat -i "$efi" -C -T $(($(stat -c %s "$work/BOOTX64.EFI") / 512 + 64)) -h 2 -s 32 -N 0 -v EFI ::
+mmd -i "$efi" ::/EFI ::/EFI/BOOT
+mcopy -m -i "$efi" "$work/BOOTX64.EFI" ::/EFI/BOOT/
+layout+=(--efi-boot boot/grub/efi.img -efi-boot-part --efi-boot-image --protective-msdos-label --mbr-force-bootable)
+
 find "$work/iso" -exec touch -d "@$SOURCE_DATE_EPOCH" {} +
 mkdir -p "$(dirname "$out")"
-xorriso -as mkisofs -quiet -R -V TREFOIL -o "$out.new.$$" \
-	-b boot/grub/core.img -no-emul-boot -boot-load-size 4 -boot-info-table \
-	--grub2-boot-info --grub2-mbr "$grub/boot_hybrid.img" "$work/iso" 2>"$work/log" ||
+xorriso -as mkisofs -quiet -R -V TREFOIL -o "$out.new.$$" "${layout[@]}" "$work/iso" 2>"$work/log" ||
 	{ cat "$work/log" >&2; rm -f "$out.new.$$"; exit 1; }
 mv "$out.new.$$" "$out"

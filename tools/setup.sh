@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a task needs, if they are missing.
-#   setup.sh [--check] [build|run|kvm|bochs|test]...      default: build run
+#   setup.sh [--check] [build|run|kvm|usb|bochs|test|nested]...      default: build run
 # --check installs nothing: it prints the line that would, and fails, if a package is missing.
 set -euo pipefail
 
 declare -A lists=(
-	[build]="gcc libc6-dev binutils make nasm python3 acpica-tools grub-common grub-pc-bin xorriso"
+	[build]="gcc libc6-dev binutils make nasm python3 acpica-tools grub-common grub-pc-bin grub-efi-amd64-bin mtools xorriso gnu-efi fonts-spleen"
 	[run]="bochs bochsbios vgabios busybox-static cpio"
 	[kvm]="qemu-system-x86"
+	[nested]="qemu-system-x86 seabios ipxe-qemu ovmf lz4 xz-utils bochs bochsbios vgabios busybox-static cpio nasm binutils"
+	[usb]="gdisk mtools"
 	[bochs]="g++ make patch xz-utils bochsbios vgabios"
-	[test]="clang libclang-rt-dev llvm libcmocka-dev libzydis-dev libcapstone-dev python3-pytest python3-pytest-xdist qemu-system-x86"
+	[test]="clang libclang-rt-dev llvm libcmocka-dev libzydis-dev libcapstone-dev python3-pytest python3-pytest-xdist qemu-system-x86 ovmf python3-pefile python3-pil gdisk"
 )
 
 check=

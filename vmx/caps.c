@@ -1,33 +1,44 @@
 #include "vmx/caps.h"
 #include "arch/x86_64/cpu.h"
+#include "vmx/feature_control.h"
 #include "vmx/fields.h"
+#include <tf/log.h>
 #include <tf/string.h>
 
 struct vmx_caps vmx_caps;
 
-#define FEATURE_CONTROL_LOCK    BIT(0)
-#define FEATURE_CONTROL_VMX     BIT(2) /* outside SMX */
 #define VMX_BASIC_SIZE(b)       ((uint32_t)((b) >> 32 & 0x1fff))
 #define VMX_BASIC_IO_INFO       BIT(54)
 #define VMX_BASIC_TRUE          BIT(55)
 #define VMX_BASIC_ANY_ERROR     BIT(56)
+#define VMX_BASIC_NESTED        BIT(58)
 #define CPUID1_ECX_VMX          BIT(5)
+#define CPUID1_ECX_SMX          BIT(6)
 #define MISC_ENABLE_LIMIT_CPUID BIT(22)
-
-__must_check enum tf_err vmx_ctl_fit(uint32_t want, uint64_t cap, uint32_t *out)
-{
-	uint32_t must = (uint32_t)cap, may = (uint32_t)(cap >> 32);
-
-	if (want & ~may)
-		return TF_ENODEV;
-	*out = want | must;
-	return TF_OK;
-}
 
 static enum tf_err refuse(struct vmx_refusal *why, const char *missing, const char *advice)
 {
 	*why = (struct vmx_refusal){ missing, advice };
 	return TF_ENODEV;
+}
+
+static enum tf_err allow_vmxon(struct vmx_refusal *why)
+{
+	uint64_t value;
+
+	if (!rdmsr_safe(MSR_IA32_FEATURE_CONTROL, &value))
+		return refuse(why, "the register IA32_FEATURE_CONTROL",
+			      "the hypervisor or emulator below Trefoil hides it: give this machine a complete VT-x");
+	struct feature_control d = feature_control_decide(value, cpuid(1, 0).ecx & CPUID1_ECX_SMX);
+	if (d.verdict == FEATURE_CONTROL_REFUSE)
+		return refuse(why, d.missing, d.advice);
+	if (d.verdict == FEATURE_CONTROL_WRITE) {
+		if (!wrmsr_safe(MSR_IA32_FEATURE_CONTROL, d.value))
+			return refuse(why, "VT-x (the CPU does not take it in IA32_FEATURE_CONTROL)",
+				      "enable Intel Virtualization Technology in the firmware settings");
+		log_info("vmx", "event=feature-control-locked was=%lx value=%lx", value, d.value);
+	}
+	return TF_OK;
 }
 
 static enum tf_err check_cpu(struct vmx_refusal *why)
@@ -43,26 +54,7 @@ static enum tf_err check_cpu(struct vmx_refusal *why)
 	uint64_t misc;
 	if (rdmsr_safe(MSR_IA32_MISC_ENABLE, &misc) && (misc & MISC_ENABLE_LIMIT_CPUID))
 		wrmsr(MSR_IA32_MISC_ENABLE, misc & ~MISC_ENABLE_LIMIT_CPUID);
-	uint64_t fc = rdmsr(MSR_IA32_FEATURE_CONTROL);
-	if (!(fc & FEATURE_CONTROL_LOCK)) {
-		wrmsr(MSR_IA32_FEATURE_CONTROL, fc | FEATURE_CONTROL_VMX | FEATURE_CONTROL_LOCK);
-		fc = rdmsr(MSR_IA32_FEATURE_CONTROL);
-	}
-	if (!(fc & FEATURE_CONTROL_VMX))
-		return refuse(why, "VT-x (locked off by the firmware in IA32_FEATURE_CONTROL)",
-			      "enable Intel Virtualization Technology in the firmware settings and switch the machine off and on");
-	return TF_OK;
-}
-
-/*
- * "VMX-Preemption Timer Does Not Count Down at the Rate Specified": specification updates of the Core i5-600 and i7-600
- * (Westmere) and of the Xeon E3-1200 v2, by CPUID.1:EAX. Older CPUs that have it lack the unrestricted guest.
- */
-static bool preemption_inexact(void)
-{
-	uint32_t signature = cpuid(1, 0).eax;
-
-	return signature == 0x20652 || signature == 0x20655 || signature == 0x306a8;
+	return allow_vmxon(why);
 }
 
 static void read_caps(struct vmx_caps *c)
@@ -74,6 +66,7 @@ static void read_caps(struct vmx_caps *c)
 	c->true_ctls = basic & VMX_BASIC_TRUE;
 	c->io_insn_info = basic & VMX_BASIC_IO_INFO;
 	c->any_error_code = basic & VMX_BASIC_ANY_ERROR;
+	c->nested_exception = basic & VMX_BASIC_NESTED;
 	c->pin = rdmsr(c->true_ctls ? MSR_IA32_VMX_TRUE_PINBASED : MSR_IA32_VMX_PINBASED);
 	c->proc = rdmsr(c->true_ctls ? MSR_IA32_VMX_TRUE_PROCBASED : MSR_IA32_VMX_PROCBASED);
 	c->exit = rdmsr(c->true_ctls ? MSR_IA32_VMX_TRUE_EXIT : MSR_IA32_VMX_EXIT);
@@ -87,7 +80,13 @@ static void read_caps(struct vmx_caps *c)
 		c->proc2 = rdmsr(MSR_IA32_VMX_PROCBASED2);
 		if (vmx_may(c->proc2, PROC2_EPT) || vmx_may(c->proc2, PROC2_VPID))
 			c->ept_vpid = rdmsr(MSR_IA32_VMX_EPT_VPID_CAP);
+		if (vmx_may(c->proc2, PROC2_VMFUNC))
+			c->vmfunc = rdmsr(MSR_IA32_VMX_VMFUNC);
 	}
+	if (vmx_may(c->proc, PROC_TERTIARY))
+		c->proc3 = rdmsr(MSR_IA32_VMX_PROCBASED3);
+	if (vmx_may(c->exit, EXIT_SECONDARY))
+		c->exit2 = rdmsr(MSR_IA32_VMX_EXIT2);
 }
 
 enum tf_err vmx_probe(struct vmx_refusal *why)
@@ -118,22 +117,7 @@ enum tf_err vmx_probe(struct vmx_refusal *why)
 	    !vmx_may(c->exit, EXIT_LOAD_PAT | EXIT_SAVE_PAT) || !vmx_may(c->entry, ENTRY_LOAD_PAT))
 		return refuse(why, "switching of IA32_EFER and IA32_PAT by the VMCS", cpu_too_old);
 
-	c->preemption_timer = vmx_may(c->pin, PIN_PREEMPTION_TIMER);
-	c->preemption_inexact = preemption_inexact();
-	c->preemption_shift = c->misc & 0x1f;
-	c->vpid = vmx_may(c->proc2, PROC2_VPID) && (c->ept_vpid & EPTCAP_INVVPID) &&
-		  (c->ept_vpid & (EPTCAP_INVVPID_SINGLE | EPTCAP_INVVPID_ALL));
-	c->tpr_shadow = vmx_may(c->proc, PROC_TPR_SHADOW);
-	c->apic_access = c->tpr_shadow && vmx_may(c->proc2, PROC2_APIC_ACCESS);
-	c->apic_registers = c->apic_access && vmx_may(c->proc2, PROC2_APIC_REGISTERS);
-	/* Every Intel CPU that has virtual-interrupt delivery has posted interrupts too. An emulator that has one without
-	 * the other delivers virtual interrupts to a guest whose IF is 0 (Bochs 3.0). */
-	c->virtual_intr = c->apic_registers && vmx_may(c->proc2, PROC2_VIRTUAL_INTR) &&
-			  vmx_may(c->exit, EXIT_ACK_INTR) && vmx_may(c->pin, PIN_POSTED_INTR);
-	c->x2apic = c->tpr_shadow && vmx_may(c->proc2, PROC2_X2APIC);
-	c->xsaves = vmx_may(c->proc2, PROC2_XSAVES);
-	c->rdtscp = vmx_may(c->proc2, PROC2_RDTSCP);
-	c->invpcid = vmx_may(c->proc2, PROC2_INVPCID);
-	c->ept_ad = c->ept_vpid & EPTCAP_AD;
+	vmx_caps_derive(c);
+	vmx_caps_errata(c, cpuid(1, 0).eax);
 	return TF_OK;
 }

@@ -8,7 +8,9 @@ struct vmx_caps {
 	bool true_ctls;            /* IA32_VMX_BASIC[55] */
 	bool io_insn_info;         /* IA32_VMX_BASIC[54]: instruction information for INS and OUTS exits */
 	bool any_error_code;       /* IA32_VMX_BASIC[56]: a hardware exception is injected with or without an error code */
+	bool nested_exception;     /* IA32_VMX_BASIC[58]: a hardware exception is injected as nested */
 	uint64_t pin, proc, proc2, exit, entry; /* allowed-0 in the low, allowed-1 in the high half */
+	uint64_t proc3, exit2, vmfunc; /* allowed-1 of what has 64 bits; 0 where the CPU lacks the field */
 	uint64_t ept_vpid;
 	uint64_t misc;
 	uint64_t cr0_fixed0, cr0_fixed1, cr4_fixed0, cr4_fixed1;
@@ -17,6 +19,13 @@ struct vmx_caps {
 	bool preemption_timer, vpid, tpr_shadow, apic_access, apic_registers, virtual_intr, x2apic, xsaves, rdtscp,
 		invpcid, ept_ad;
 };
+
+/* Optional features that the configuration can take away (key `disable`), in the order of its words. */
+enum vmx_feature { VMX_FEATURE_VPID, VMX_FEATURE_PREEMPTION_TIMER, VMX_FEATURE_TPR_SHADOW, VMX_FEATURE_APICV,
+		   VMX_FEATURE_EPT_2M, VMX_FEATURE_EPT_1G, VMX_FEATURE_EPT_AD, VMX_FEATURE_X2APIC, VMX_FEATURES };
+
+/* The configuration's word for it. */
+const char *vmx_feature_name(enum vmx_feature f);
 
 extern struct vmx_caps vmx_caps;
 
@@ -28,7 +37,14 @@ struct vmx_refusal { const char *missing, *advice; };
  */
 __must_check enum tf_err vmx_probe(struct vmx_refusal *why);
 
+/* Fills what follows from the capability words: preemption_shift and the features, preemption_timer to ept_ad. */
+void vmx_caps_derive(struct vmx_caps *c);
+/* Applies the errata of the CPU with this CPUID.1:EAX; after vmx_caps_derive(). */
+void vmx_caps_errata(struct vmx_caps *c, uint32_t signature);
+/* Takes features (bits of enum vmx_feature) away, as if the CPU did not have them. Before the first VMCS is made. */
+void vmx_caps_disable(struct vmx_caps *c, uint32_t features);
+
 /* Adjusts a wish by a capability: TF_ENODEV if a wanted bit may not be 1. SDM 3D, "Reserved Controls and Default Settings". */
 __must_check enum tf_err vmx_ctl_fit(uint32_t want, uint64_t cap, uint32_t *out);
-/* May this bit of a control be 1? */
-static inline bool vmx_may(uint64_t cap, uint32_t bit) { return (cap >> 32 & bit) != 0; }
+/* May these bits of a control be 1, all of them? */
+static inline bool vmx_may(uint64_t cap, uint32_t bits) { return (cap >> 32 & bits) == bits; }

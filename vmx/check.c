@@ -53,6 +53,8 @@ bool vmx_check(const struct vmcs_view *view, struct vmx_broken *out)
 	c->proc2 = c->proc & PROC_SECONDARY ? (uint32_t)GET(VMCS_PROC2_CTL) : 0;
 	c->exit = (uint32_t)GET(VMCS_EXIT_CTL);
 	c->entry = (uint32_t)GET(VMCS_ENTRY_CTL);
+	c->proc3 = c->proc & PROC_TERTIARY ? GET(VMCS_PROC3_CTL) : 0;
+	c->exit2 = c->exit & EXIT_SECONDARY ? GET(VMCS_EXIT2_CTL) : 0;
 	c->ia32e = c->entry & ENTRY_IA32E;
 	c->unrestricted = c->proc2 & PROC2_UNRESTRICTED;
 	for (size_t i = 0; i < ARRAY_SIZE(sections); i++) {

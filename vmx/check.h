@@ -3,7 +3,7 @@
  * set of VMCS fields. Pure. Honours the controls that are set, and takes a broken VMCS as it is.
  *
  * Not checked, since neither the VMCS nor vmx_caps says which bits are reserved: IA32_PERF_GLOBAL_CTRL, IA32_RTIT_CTL,
- * IA32_LBR_CTL, the VM-function controls, and the controls of a third level ("tertiary", "secondary VM-exit").
+ * IA32_LBR_CTL. Nor the state of FRED, which needs a CR4 bit that Trefoil never sets.
  */
 #pragma once
 #include "vmx/caps.h"
@@ -15,6 +15,7 @@ struct vmcs_view {
 	                                                            /* rules about memory are passed over */
 	const struct vmx_caps *caps;
 	unsigned phys_bits, linear_bits;                            /* CPUID.80000008H:EAX */
+	bool lam, sgx;                                              /* CPUID.7.1:EAX[26], CPUID.7.0:EBX[2] */
 	uint64_t vmcs;                                              /* address of this VMCS */
 };
 
@@ -28,8 +29,15 @@ struct vmx_broken {
 /* True if every rule holds. Else false, and *out is the first rule that does not; on true, *out is untouched. */
 __must_check bool vmx_check(const struct vmcs_view *view, struct vmx_broken *out);
 
+/*
+ * The same for entry `n`, from 1, of the VM-entry MSR-load area: exit reason 34 has its number. True if all rules hold
+ * that can be told without the MSR; on false, field and value in *out are the MSR's number and the value for it.
+ */
+__must_check bool vmx_check_msr_load(const struct vmcs_view *view, uint64_t n, struct vmx_broken *out);
+
 /* Is each of the eight fields of an IA32_PAT value a memory type? */
 bool vmx_pat_ok(uint64_t pat);
 
-/* The same as vmx_check() for this CPU's current VMCS. Not pure: vmx/check_current.c. */
+/* The same for this CPU's current VMCS. Not pure: vmx/check_current.c. */
 __must_check bool vmx_check_current(struct vmx_broken *out);
+__must_check bool vmx_check_current_msr_load(uint64_t n, struct vmx_broken *out);

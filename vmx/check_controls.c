@@ -16,6 +16,9 @@
 #define INSN_LENGTH_MAX   15u
 #define INTR_TYPE_RESERVED 0x100u
 #define INTR_RESERVED     0x7ffff000u
+#define INTR_NESTED       0x2000u
+#define HLATP_RESERVED    0xfe7ull
+#define PID_POINTER_SIZE  8u
 
 static bool control_fits(uint32_t v, uint64_t cap) { return fits(v, (uint32_t)cap, cap >> 32); }
 
@@ -56,6 +59,7 @@ static bool check_apic(struct check *c)
 	     "NMI-window exiting: only with virtual NMIs");
 	if (c->proc2 & PROC2_APIC_ACCESS)
 		RULE(aligned_address(c, GET(VMCS_APIC_ACCESS), PAGE_SIZE), VMCS_APIC_ACCESS, "APIC-access page: a page address");
+	RULE((c->proc & PROC_TPR_SHADOW) || !(c->proc3 & PROC3_IPI), VMCS_PROC3_CTL, "IPI virtualization: only with TPR shadow");
 	RULE((c->proc & PROC_TPR_SHADOW) || !(c->proc2 & (PROC2_X2APIC | PROC2_APIC_REGISTERS | PROC2_VIRTUAL_INTR)),
 	     VMCS_PROC2_CTL, "x2APIC mode, APIC-register virtualization, virtual-interrupt delivery: only with TPR shadow");
 	RULE(!(c->proc2 & PROC2_X2APIC) || !(c->proc2 & PROC2_APIC_ACCESS), VMCS_PROC2_CTL,
@@ -105,10 +109,29 @@ static bool check_paging(struct check *c)
 		RULE(ept, VMCS_PROC2_CTL, "sub-page write permissions: only with EPT");
 		RULE(aligned_address(c, GET(VMCS_SPP_TABLE), PAGE_SIZE), VMCS_SPP_TABLE, "sub-page permission table: a page address");
 	}
+	RULE(ept || !(c->proc3 & (PROC3_HLAT | PROC3_PAGING_WRITE | PROC3_PAGING_VERIFY)), VMCS_PROC3_CTL,
+	     "HLAT, EPT paging-write control, guest-paging verification: only with EPT");
+	if (c->proc3 & PROC3_HLAT)
+		RULE(!(GET(VMCS_HLAT_POINTER) & HLATP_RESERVED) && !beyond_phys(c, GET(VMCS_HLAT_POINTER)), VMCS_HLAT_POINTER,
+		     "HLAT pointer: reserved bits are 0");
+	RULE(!(c->proc2 & PROC2_VMFUNC) || !(GET(VMCS_VMFUNC_CTL) & ~c->view->caps->vmfunc), VMCS_VMFUNC_CTL,
+	     "VM-function controls: settings that the CPU allows");
 	if ((c->proc2 & PROC2_VMFUNC) && (GET(VMCS_VMFUNC_CTL) & VMFUNC_EPTP_SWITCHING)) {
 		RULE(ept, VMCS_VMFUNC_CTL, "EPTP switching: only with EPT");
 		RULE(aligned_address(c, GET(VMCS_EPTP_LIST), PAGE_SIZE), VMCS_EPTP_LIST, "EPTP list: a page address");
 	}
+	return true;
+}
+
+/* The PID-pointer table and what it ends with; the address of its last entry has to be a physical one too. */
+static bool check_pid_table(struct check *c)
+{
+	uint64_t table = GET(VMCS_PID_TABLE), last = table + (GET(VMCS_LAST_PID_INDEX) & 0xffff) * PID_POINTER_SIZE;
+
+	if (!(c->proc3 & PROC3_IPI))
+		return true;
+	RULE(aligned_address(c, table, PID_POINTER_SIZE), VMCS_PID_TABLE, "PID-pointer table: an 8-byte aligned address");
+	RULE(!beyond_phys(c, last), VMCS_LAST_PID_INDEX, "last PID-pointer index: its entry within physical memory");
 	return true;
 }
 
@@ -125,7 +148,11 @@ static bool check_others(struct check *c)
 	     VMCS_PROC2_CTL, "Intel PT uses guest physical addresses: only with EPT, load and clear IA32_RTIT_CTL");
 	if (c->proc2 & PROC2_TSC_SCALING)
 		RULE(GET(VMCS_TSC_MULTIPLIER), VMCS_TSC_MULTIPLIER, "TSC multiplier: not 0");
-	return true;
+	if (c->proc2 & PROC2_PASID) {
+		RULE(aligned_address(c, GET(VMCS_PASID_LOW), PAGE_SIZE), VMCS_PASID_LOW, "low PASID directory: a page address");
+		RULE(aligned_address(c, GET(VMCS_PASID_HIGH), PAGE_SIZE), VMCS_PASID_HIGH, "high PASID directory: a page address");
+	}
+	return check_pid_table(c);
 }
 
 bool check_execution_controls(struct check *c)
@@ -135,6 +162,8 @@ bool check_execution_controls(struct check *c)
 	     "primary processor-based controls: settings that the CPU allows");
 	RULE(!(c->proc2 & ~(c->view->caps->proc2 >> 32)), VMCS_PROC2_CTL,
 	     "secondary processor-based controls: settings that the CPU allows");
+	RULE(!(c->proc3 & ~c->view->caps->proc3), VMCS_PROC3_CTL,
+	     "tertiary processor-based controls: settings that the CPU allows");
 	return check_bitmaps(c) && check_tpr(c) && check_apic(c) && check_paging(c) && check_others(c);
 }
 
@@ -148,6 +177,7 @@ bool check_exit_controls(struct check *c)
 	uint32_t stores = (uint32_t)GET(VMCS_EXIT_MSR_STORE_COUNT), loads = (uint32_t)GET(VMCS_EXIT_MSR_LOAD_COUNT);
 
 	RULE(control_fits(c->exit, c->view->caps->exit), VMCS_EXIT_CTL, "VM-exit controls: settings that the CPU allows");
+	RULE(!(c->exit2 & ~c->view->caps->exit2), VMCS_EXIT2_CTL, "secondary VM-exit controls: settings that the CPU allows");
 	RULE((c->pin & PIN_PREEMPTION_TIMER) || !(c->exit & EXIT_SAVE_PREEMPTION), VMCS_EXIT_CTL,
 	     "save preemption timer: only with the timer activated");
 	RULE(!stores || msr_area_fits(c, GET(VMCS_EXIT_MSR_STORE), stores), VMCS_EXIT_MSR_STORE,
@@ -171,6 +201,7 @@ static bool check_injection(struct check *c)
 	uint32_t info = (uint32_t)GET(VMCS_ENTRY_INTR_INFO), type = INTR_TYPE_OF(info), vector = info & INTR_VECTOR;
 	bool error = info & INTR_ERROR_CODE, real_mode = c->unrestricted && !(GET(VMCS_GUEST_CR0) & CR0_PE);
 	bool software = type == INTR_TYPE_SW || type == INTR_TYPE_PRIVSW || type == INTR_TYPE_SWEXC;
+	bool nested = c->view->caps->nested_exception && type == INTR_TYPE_HW;
 	uint64_t len = GET(VMCS_ENTRY_INSN_LEN);
 
 	if (!(info & INTR_VALID))
@@ -184,7 +215,8 @@ static bool check_injection(struct check *c)
 	     "event injection: an error code only with a hardware exception, and in protected mode");
 	RULE(c->view->caps->any_error_code || type != INTR_TYPE_HW || real_mode || error == has_error_code(c, vector),
 	     VMCS_ENTRY_INTR_INFO, "event injection: an error code if and only if the exception has one");
-	RULE(!(info & INTR_RESERVED), VMCS_ENTRY_INTR_INFO, "event injection: bits 30:12 are 0");
+	RULE(!(info & INTR_RESERVED & ~(nested ? INTR_NESTED : 0)), VMCS_ENTRY_INTR_INFO,
+	     "event injection: bits 30:12 are 0, but for bit 13 of an exception that nests");
 	RULE(!error || !(GET(VMCS_ENTRY_ERROR_CODE) >> 16), VMCS_ENTRY_ERROR_CODE, "exception error code: bits 31:16 are 0");
 	RULE(!software || (len <= INSN_LENGTH_MAX && (len || (c->view->caps->misc & MISC_ZERO_LENGTH))), VMCS_ENTRY_INSN_LEN,
 	     "instruction length of a software event: 1 to 15");

@@ -9,6 +9,8 @@
 #include <tf/string.h>
 
 #define CPUID_ADDRESS_SIZES 0x80000008u
+#define CPUID_7_EBX_SGX     BIT(2)
+#define CPUID_7_1_EAX_LAM   BIT(26)
 
 static uint64_t read_field(void *ctx, uint32_t field)
 {
@@ -30,15 +32,30 @@ static bool read_ram(void *ctx, uint64_t addr, uint64_t *out)
 	return true;
 }
 
-bool vmx_check_current(struct vmx_broken *out)
+static struct vmcs_view current_view(void)
 {
 	const struct vmx_cpu *vc = this_cpu()->vmx;
 	uint32_t sizes = cpuid(CPUID_ADDRESS_SIZES, 0).eax;
+	struct cpuid seven = cpuid(0, 0).eax >= 7 ? cpuid(7, 0) : (struct cpuid){ 0 };
 
 	ASSERT(vc->current);
-	const struct vmcs_view view = {
+	return (struct vmcs_view){
 		.read = read_field, .read_mem = read_ram, .caps = &vmx_caps, .phys_bits = sizes & 0xff,
-		.linear_bits = sizes >> 8 & 0xff, .vmcs = vc->current->vmcs.v,
+		.linear_bits = sizes >> 8 & 0xff, .sgx = seven.ebx & CPUID_7_EBX_SGX,
+		.lam = seven.eax >= 1 && (cpuid(7, 1).eax & CPUID_7_1_EAX_LAM), .vmcs = vc->current->vmcs.v,
 	};
+}
+
+bool vmx_check_current(struct vmx_broken *out)
+{
+	const struct vmcs_view view = current_view();
+
 	return vmx_check(&view, out);
+}
+
+bool vmx_check_current_msr_load(uint64_t n, struct vmx_broken *out)
+{
+	const struct vmcs_view view = current_view();
+
+	return vmx_check_msr_load(&view, n, out);
 }

@@ -55,7 +55,7 @@ bool check_guest_registers(struct check *c)
 	RULE(!c->ia32e || (cr0 & CR0_PG), VMCS_GUEST_CR0, "CR0: PG is 1 in IA-32e mode");
 	RULE(!c->ia32e || (cr4 & CR4_PAE), VMCS_GUEST_CR4, "CR4: PAE is 1 in IA-32e mode");
 	RULE(c->ia32e || !(cr4 & CR4_PCIDE), VMCS_GUEST_CR4, "CR4: PCIDE is 0 outside IA-32e mode");
-	RULE(!beyond_phys(c, GET(VMCS_GUEST_CR3)), VMCS_GUEST_CR3, "CR3: within physical memory");
+	RULE(cr3_fits(c, GET(VMCS_GUEST_CR3)), VMCS_GUEST_CR3, "CR3: within physical memory");
 	RULE(!(c->entry & ENTRY_LOAD_DEBUG) || !(GET(VMCS_GUEST_DR7) >> 32), VMCS_GUEST_DR7, "DR7: bits 63:32 are 0");
 	return check_guest_msrs(c, cr0);
 }
@@ -137,6 +137,8 @@ static bool check_interruptibility(struct check *c, uint32_t info)
 	RULE(!(blocking & BLOCK_SMI), VMCS_GUEST_INTERRUPTIBILITY, "interruptibility: blocking by SMI only in SMM");
 	RULE(!nmi || !(c->pin & PIN_VIRTUAL_NMI) || !(blocking & BLOCK_NMI), VMCS_GUEST_INTERRUPTIBILITY,
 	     "interruptibility: no blocking by NMI if a virtual NMI is injected");
+	RULE(!(blocking & BLOCK_ENCLAVE) || c->view->sgx, VMCS_GUEST_INTERRUPTIBILITY,
+	     "interruptibility: an enclave interruption only on a CPU with SGX");
 	RULE(!(blocking & BLOCK_ENCLAVE) || !(blocking & BLOCK_MOV_SS), VMCS_GUEST_INTERRUPTIBILITY,
 	     "interruptibility: not both an enclave interruption and blocking by MOV SS");
 	return true;

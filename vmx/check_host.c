@@ -13,7 +13,7 @@ bool check_host_registers(struct check *c)
 	RULE(fits(cr0, caps->cr0_fixed0, caps->cr0_fixed1), VMCS_HOST_CR0, "host CR0: the fixed bits of VMX operation");
 	RULE(fits(cr4, caps->cr4_fixed0, caps->cr4_fixed1), VMCS_HOST_CR4, "host CR4: the fixed bits of VMX operation");
 	RULE(!(cr4 & CR4_CET) || (cr0 & CR0_WP), VMCS_HOST_CR4, "host CR4.CET: only with CR0.WP");
-	RULE(!beyond_phys(c, GET(VMCS_HOST_CR3)), VMCS_HOST_CR3, "host CR3: within physical memory");
+	RULE(cr3_fits(c, GET(VMCS_HOST_CR3)), VMCS_HOST_CR3, "host CR3: within physical memory");
 	RULE(canonical(c, GET(VMCS_HOST_SYSENTER_ESP)), VMCS_HOST_SYSENTER_ESP, "host IA32_SYSENTER_ESP: canonical");
 	RULE(canonical(c, GET(VMCS_HOST_SYSENTER_EIP)), VMCS_HOST_SYSENTER_EIP, "host IA32_SYSENTER_EIP: canonical");
 	RULE(!(c->exit & EXIT_LOAD_PAT) || vmx_pat_ok(GET(VMCS_HOST_PAT)), VMCS_HOST_PAT, "host IA32_PAT: memory types only");

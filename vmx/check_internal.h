@@ -7,7 +7,8 @@ struct check {
 	const struct vmcs_view *view;
 	struct vmx_broken *out;
 	const char *section;                     /* being checked */
-	uint32_t pin, proc, proc2, exit, entry;  /* the controls; proc2 is 0 unless it is activated */
+	uint32_t pin, proc, proc2, exit, entry;  /* the controls; proc2, proc3 and exit2 are 0 unless they are activated */
+	uint64_t proc3, exit2;
 	bool ia32e, unrestricted;                /* guest */
 };
 
@@ -28,6 +29,8 @@ bool check_guest_pdptes(struct check *c);
 /* Always false. */
 bool check_broken(struct check *c, uint32_t field, const char *rule);
 
+#define CR3_LAM (3ull << 61) /* LAM_U57, LAM_U48 */
+
 #define GET(f) (c->view->read(c->view->ctx, (f).enc))
 /* `holds`, or the function ends with the broken rule; `f` is the field to show. */
 #define RULE(holds, f, rule)                                  \
@@ -39,6 +42,12 @@ bool check_broken(struct check *c, uint32_t field, const char *rule);
 static inline bool beyond_phys(const struct check *c, uint64_t v)
 {
 	return c->view->phys_bits < 64 && v >> c->view->phys_bits;
+}
+
+/* LAM's two bits are CR3's own where the CPU has it. */
+static inline bool cr3_fits(const struct check *c, uint64_t cr3)
+{
+	return !beyond_phys(c, c->view->lam ? cr3 & ~CR3_LAM : cr3);
 }
 
 static inline bool aligned_address(const struct check *c, uint64_t v, uint64_t align)

@@ -3,6 +3,7 @@
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/trap.h"
 #include "vmx/vcpu.h"
 #include <tf/assert.h>
 #include <tf/log.h>
@@ -52,7 +53,9 @@ enum tf_err vmx_cpu_enable(void)
 	if (e)
 		return e;
 	*(uint32_t *)phys_to_virt(vc->vmxon) = vmx_caps.revision;
-	VMX_INSN_MEM("vmxon", vc->vmxon.v, failed);
+	/* It faults where IA32_FEATURE_CONTROL or a hypervisor below does not allow it after all. */
+	__asm__ goto("1:\tvmxon %0\n\tjbe %l[failed]\n\t" FIXUP("1b", "%l[failed]")
+		     : : "m"(vc->vmxon.v) : "cc", "memory" : failed);
 	c->vmx = vc;
 	/* The firmware, or whoever ran before, may have left translations under our tags. */
 	if (vmx_caps.ept_vpid & EPTCAP_INVEPT_ALL)

@@ -7,6 +7,7 @@ struct vmx_vcpu;
 struct vmx_cpu {
 	hpa_t vmxon;              /* VMXON region */
 	struct vmx_vcpu *current; /* whose VMCS is current, or NULL */
+	struct vmx_vcpu *last;    /* who trained the branch predictors last, or NULL */
 };
 
 void vmx_vmclear(hpa_t vmcs);

@@ -21,6 +21,11 @@ static const char *const exit_names[EXIT_NKINDS] = {
 	[EXIT_XSETBV] = "xsetbv", [EXIT_APIC_WRITE] = "apic-write", [EXIT_RDRAND] = "rdrand",
 	[EXIT_INVPCID] = "invpcid", [EXIT_VMFUNC] = "vmfunc", [EXIT_ENCLS] = "encls", [EXIT_RDSEED] = "rdseed",
 	[EXIT_PML_FULL] = "page-modification-log-full", [EXIT_XSAVES] = "xsaves", [EXIT_XRSTORS] = "xrstors",
+	[EXIT_PCONFIG] = "pconfig", [EXIT_SPP] = "sub-page-permission", [EXIT_UMWAIT] = "umwait", [EXIT_TPAUSE] = "tpause",
+	[EXIT_LOADIWKEY] = "loadiwkey", [EXIT_ENCLV] = "enclv", [EXIT_ENQCMD] = "enqcmd-pasid",
+	[EXIT_ENQCMDS] = "enqcmds-pasid", [EXIT_BUS_LOCK] = "bus-lock", [EXIT_NOTIFY] = "instruction-timeout",
+	[EXIT_SEAMCALL] = "seamcall", [EXIT_TDCALL] = "tdcall", [EXIT_RDMSRLIST] = "rdmsrlist",
+	[EXIT_WRMSRLIST] = "wrmsrlist",
 };
 
 const char *vmx_exit_name(uint32_t reason)

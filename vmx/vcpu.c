@@ -4,10 +4,9 @@
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/paging.h"
 #include "vmx/cpu.h"
+#include "vmx/mitigations.h"
 #include <tf/assert.h>
 #include <tf/string.h>
-
-void vmx_exit_entry(void); /* vmx/entry.asm */
 
 #define EXCEPTIONS_TAKEN (BIT(VEC_DB) | BIT(VEC_AC) | BIT(VEC_MC))
 /* #DB and #AC: a guest can arrange for either to recur for ever inside its own delivery, where no interrupt and no
@@ -25,7 +24,10 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 	uint32_t proc2_want = PROC2_EPT | PROC2_UNRESTRICTED | (s->vpid ? PROC2_VPID : 0) |
 			      (vmx_may(c->proc2, PROC2_WBINVD_EXIT) ? PROC2_WBINVD_EXIT : 0) |
 			      (c->rdtscp ? PROC2_RDTSCP : 0) | (c->invpcid ? PROC2_INVPCID : 0) |
-			      (c->xsaves ? PROC2_XSAVES : 0);
+			      (c->xsaves ? PROC2_XSAVES : 0) |
+			      /* CPUID hides SGX, but without these its instructions would work all the same. */
+			      (vmx_may(c->proc2, PROC2_ENCLS_EXIT) ? PROC2_ENCLS_EXIT : 0) |
+			      (vmx_may(c->proc2, PROC2_ENCLV_EXIT) ? PROC2_ENCLV_EXIT : 0);
 	uint32_t exit_want = EXIT_HOST_64 | EXIT_ACK_INTR | EXIT_SAVE_DEBUG | EXIT_SAVE_PAT | EXIT_LOAD_PAT |
 			     EXIT_SAVE_EFER | EXIT_LOAD_EFER;
 	uint32_t entry_want = ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER;
@@ -57,6 +59,10 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 		vmcs_write(VMCS_VPID, s->vpid);
 	if (c->xsaves)
 		vmcs_write(VMCS_XSS_EXIT_BITMAP, 0);
+	if (v->proc2 & PROC2_ENCLS_EXIT)
+		vmcs_write(VMCS_ENCLS_EXIT_BITMAP, ~0ull);
+	if (v->proc2 & PROC2_ENCLV_EXIT)
+		vmcs_write(VMCS_ENCLV_EXIT_BITMAP, ~0ull);
 	if (v->proc & PROC_TPR_SHADOW) {
 		vmcs_write(VMCS_VIRTUAL_APIC, s->virtual_apic.v);
 		vmcs_write(VMCS_TPR_THRESHOLD, 0);
@@ -90,7 +96,6 @@ static void write_host_state(void)
 	vmcs_write(VMCS_HOST_SYSENTER_EIP, 0);
 	vmcs_write(VMCS_HOST_EFER, rdmsr(MSR_IA32_EFER));
 	vmcs_write(VMCS_HOST_PAT, rdmsr(MSR_IA32_PAT));
-	vmcs_write(VMCS_HOST_RIP, (uint64_t)vmx_exit_entry);
 }
 
 static void write_host_cpu(const struct cpu *c)
@@ -118,6 +123,7 @@ enum tf_err vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *s)
 	vmx_vmclear(v->vmcs);
 	vmx_vcpu_load(v);
 	write_host_state();
+	vmx_mitigate_vcpu(v);
 	if ((e = write_controls(v, s))) {
 		vmx_vcpu_destroy(v);
 		return e;
@@ -127,6 +133,7 @@ enum tf_err vmx_vcpu_init(struct vmx_vcpu *v, const struct vmx_vcpu_setup *s)
 
 void vmx_vcpu_destroy(struct vmx_vcpu *v)
 {
+	vmx_forget_vcpu(v);
 	vmx_vcpu_unload(v);
 	frame_free(v->msr_bitmap, 0);
 	frame_free(v->vmcs, 0);
@@ -158,7 +165,7 @@ void vmx_vcpu_unload(struct vmx_vcpu *v)
 	ASSERT(v->cpu == this_cpu());
 	vmx_vmclear(v->vmcs);
 	v->cpu = NULL;
-	v->launched = false;
+	v->entry_flags &= (uint8_t)~ENTER_LAUNCHED;
 	v->host_rsp = 0;
 	if (vc->current == v)
 		vc->current = NULL;

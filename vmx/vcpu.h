@@ -8,10 +8,23 @@ enum gpr { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R
 
 struct cpu;
 
+/* In vmx/entry.asm too. */
+#define ENTER_LAUNCHED  BIT(0) /* VMRESUME, not VMLAUNCH */
+#define ENTER_VERW      BIT(1)
+#define ENTER_SPEC_CTRL BIT(2) /* load the guest's */
+#define LEAVE_SAVE_SPEC BIT(0) /* save the guest's IA32_SPEC_CTRL, load ours if it differs */
+#define LEAVE_LOAD_SPEC BIT(1) /* load ours in any case */
+#define LEAVE_RSB       BIT(2)
+#define LEAVE_RSB_ONE   BIT(3)
+#define LEAVE_BHB       BIT(4)
+
 struct vmx_vcpu {
 	uint64_t gpr[16];       /* gpr[RSP] is only a copy: the VMCS holds the real one */
 	uint64_t host_rsp;      /* what VMCS_HOST_RSP holds; 0: unknown */
-	bool launched;
+	uint8_t entry_flags, exit_flags; /* ENTER_*, LEAVE_*: what vmx/entry.asm does besides */
+	uint64_t spec_ctrl;     /* IA32_SPEC_CTRL of the guest, and of the hypervisor */
+	uint64_t host_spec_ctrl;
+	bool spec_ctrl_native;  /* the guest uses the MSR, without exits */
 	struct vm_exit exit;    /* the last exit */
 	uint32_t entry_error;   /* VM-instruction error of a failed entry */
 

@@ -96,3 +96,5 @@ static inline void xsetbv(uint32_t i, uint64_t v)
 
 /* RDMSR that survives a #GP (by the fixup table, arch/x86_64/trap.c): false if the MSR is not there. */
 __must_check bool rdmsr_safe(uint32_t msr, uint64_t *v);
+/* WRMSR that survives a #GP: false if the MSR is not there or does not take the value. */
+__must_check bool wrmsr_safe(uint32_t msr, uint64_t v);

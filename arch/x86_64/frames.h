@@ -5,10 +5,14 @@
 #include <tf/math.h>
 #include "lib/memmap.h"
 
-/* Takes over all RAM except the image, the modules, the boot information and the first MiB. */
+/* Fills frames_ram() with whole pages that can be used at all, and touches none. False if the map has too many pieces. */
+__must_check bool frames_find_ram(const struct boot_info *bi);
+/* Up to here physical memory can be reached at phys_to_virt() before paging_init(). */
+uint64_t frames_early_limit(void);
+/* After frames_find_ram(). Takes over all RAM except the image, the modules, the boot information and the first MiB. */
 void frames_init(const struct boot_info *bi);
 /* What the early page tables do not reach; paging_init() calls it when the final ones are in use. */
-void frames_init_high(void);
+void frames_init_high(const struct boot_info *bi);
 /* All RAM of the machine, whoever uses it. */
 const struct mem_spans *frames_ram(void);
 /* The order of the smallest block that holds `bytes`, which must not be 0. */

@@ -5,17 +5,21 @@
 #include "arch/x86_64/paging.h"
 #include <tf/log.h>
 
-#define IOREGSEL 0    /* both as indices of 32-bit words */
+#define IOREGSEL 0    /* all as indices of 32-bit words */
 #define IOWIN    4
+#define EOIR     16   /* from version 20h on */
 #define REG_VERSION        0x01
 #define REG_REDIRECTION(n) (0x10 + 2 * (n))
 #define RTE_DELIVERY       0x700u
 #define RTE_DELIVERY_SMI   0x200u
 #define RTE_ACTIVE_LOW     BIT(13)
+#define RTE_REMOTE_IRR     BIT(14)
 #define RTE_LEVEL          BIT(15)
 #define RTE_MASKED         BIT(16)
 #define RTE_DEST_SHIFT     24 /* in the upper word */
 #define XAPIC_ID_MAX       0xff
+#define VERSION_EOI        0x20
+#define VERSION_ABSENT     0xffffffffu
 
 #define MAX_IOAPICS 16
 
@@ -53,22 +57,49 @@ static const struct ioapic *find(uint32_t gsi)
 	return NULL;
 }
 
+/*
+ * Masks it. A level-triggered interrupt that the firmware took and never ended has left Remote IRR set, and nothing more
+ * would ever come from this input: an EOI for its vector ends it, or, in older ones, a spell as edge-triggered.
+ */
+static void clear_entry(const struct ioapic *io, uint32_t input, uint32_t version)
+{
+	uint32_t reg = REG_REDIRECTION(input), low = reg_read(io, reg);
+
+	if ((low & RTE_DELIVERY) == RTE_DELIVERY_SMI)
+		return; /* the firmware's own */
+	reg_write(io, reg, low | (uint32_t)RTE_MASKED);
+	if (low & RTE_REMOTE_IRR) {
+		if ((version & 0xff) >= VERSION_EOI) {
+			reg_write(io, reg, low | (uint32_t)(RTE_MASKED | RTE_LEVEL));
+			io->regs[EOIR] = low & 0xff;
+		} else {
+			reg_write(io, reg, (low | (uint32_t)RTE_MASKED) & ~(uint32_t)RTE_LEVEL);
+			reg_write(io, reg, low | (uint32_t)(RTE_MASKED | RTE_LEVEL));
+		}
+	}
+	reg_write(io, reg, (uint32_t)RTE_MASKED);
+}
+
 void ioapic_add(hpa_t base, uint32_t gsi_base)
 {
-	struct ioapic io = { paging_map_device(base, 32), gsi_base, 0 };
+	struct ioapic io = { paging_map_device(base, (EOIR + 1) * sizeof(*io.regs)), gsi_base, 0 };
+	const char *ignored = NULL;
 
 	spin_lock(&lock);
-	io.count = (reg_read(&io, REG_VERSION) >> 16 & 0xff) + 1;
-	bool taken = nioapics < MAX_IOAPICS;
-	if (taken) {
-		for (uint32_t i = 0; i < io.count; i++) /* all but what is the firmware's own */
-			if ((reg_read(&io, REG_REDIRECTION(i)) & RTE_DELIVERY) != RTE_DELIVERY_SMI)
-				reg_write(&io, REG_REDIRECTION(i), (uint32_t)RTE_MASKED);
+	uint32_t version = reg_read(&io, REG_VERSION);
+	if (version == VERSION_ABSENT)
+		ignored = "no-answer";
+	else if (nioapics == MAX_IOAPICS)
+		ignored = "too-many";
+	if (!ignored) {
+		io.count = (version >> 16 & 0xff) + 1;
+		for (uint32_t i = 0; i < io.count; i++)
+			clear_entry(&io, i, version);
 		ioapics[nioapics++] = io;
 	}
 	spin_unlock(&lock);
-	log_info("ioapic", "event=ioapic base=0x%lx gsi=%u inputs=%u%s", (unsigned long)base.v, gsi_base, io.count,
-	         taken ? "" : " ignored=too-many");
+	log_info("ioapic", "event=ioapic base=0x%lx gsi=%u inputs=%u%s%s", (unsigned long)base.v, gsi_base, io.count,
+	         ignored ? " ignored=" : "", ignored ? ignored : "");
 }
 
 enum tf_err ioapic_route(uint32_t gsi, uint8_t vector, uint32_t apic_id, bool level, bool active_low)

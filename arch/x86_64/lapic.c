@@ -28,6 +28,11 @@ enum lapic_reg {
 #define ICR_ASSERT          BIT(14)
 #define DIVIDE_BY_16        0x3
 #define XAPIC_ID_SHIFT      24
+#define TPR_EXCEPTIONS      0x10 /* holds back vectors 16 to 31: no device's, whatever the firmware left pending */
+#define LVT_NMI             0x400u
+#define LVT_ACTIVE_LOW      BIT(13)
+#define ICR_INIT            0x500u
+#define ICR_ALL_BUT_SELF    (3u << 18)
 
 #define CPUID_1_ECX_TSC_DEADLINE BIT(24)
 
@@ -120,7 +125,7 @@ static void reset_state(void)
 		reg_write(LAPIC_DFR, 0xffffffff); /* flat model; IPIs are physical, so that nothing depends on it */
 		reg_write(LAPIC_LDR, 0);
 	}
-	reg_write(LAPIC_TPR, 0);
+	reg_write(LAPIC_TPR, TPR_EXCEPTIONS);
 	/* What the firmware took and never ended would block everything below it. */
 	for (unsigned i = 0; i < ISR_VECTORS; i++) {
 		uint32_t any = 0;
@@ -238,6 +243,22 @@ void lapic_timer_stop(void)
 		wrmsr(MSR_IA32_TSC_DEADLINE, 0);
 	else
 		reg_write(LAPIC_TIMER_INITIAL, 0);
+}
+
+void lapic_open_nmi(unsigned lint, bool active_low)
+{
+	reg_write(lint ? LAPIC_LVT_LINT1 : LAPIC_LVT_LINT0, LVT_NMI | (active_low ? (uint32_t)LVT_ACTIVE_LOW : 0));
+}
+
+void lapic_park_others(void)
+{
+	if (x2apic) {
+		wrmsr(MSR_X2APIC_BASE + LAPIC_ICR, ICR_ALL_BUT_SELF | ICR_ASSERT | ICR_INIT);
+		return;
+	}
+	reg_write(LAPIC_ICR, ICR_ALL_BUT_SELF | (uint32_t)ICR_ASSERT | ICR_INIT);
+	for (unsigned i = 0; i < ICR_SPINS && (reg_read(LAPIC_ICR) & ICR_PENDING); i++)
+		pause();
 }
 
 void lapic_ipi(uint32_t apic_id, uint8_t vector)

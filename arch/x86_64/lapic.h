@@ -15,5 +15,12 @@ bool lapic_in_service(uint8_t vector);
  */
 void lapic_timer_arm(uint64_t tsc);
 void lapic_timer_stop(void);
+/* Lets NMIs in at LINT0 or LINT1, where the MADT says that the platform's arrive. */
+void lapic_open_nmi(unsigned lint, bool active_low);
+/*
+ * INIT to all other CPUs: they wait for a start-up IPI from then on. The firmware has left them asleep in loops, perhaps
+ * in memory that it gave up (UEFI boot services), and an SMI can wake them there.
+ */
+void lapic_park_others(void);
 /* Fixed-delivery IPI. */
 void lapic_ipi(uint32_t apic_id, uint8_t vector);

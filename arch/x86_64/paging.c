@@ -18,14 +18,17 @@
 #define PTE_NX    BIT(63)
 #define PTE_ADDR  0x000ffffffffff000ull
 
-/* With the PAT as reset leaves it, PCD and PWT together are UC. */
+/* By PAGING_PAT neither PCD nor PWT is WB, PWT alone WC, and both together UC, whatever the MTRRs say of the last two. */
 #define MAP_DEVICE (PTE_P | PTE_W | PTE_PCD | PTE_PWT | PTE_G | PTE_NX)
+#define MAP_SCREEN (PTE_P | PTE_W | PTE_PWT | PTE_G | PTE_NX)
 #define MAP_DATA   (PTE_P | PTE_W | PTE_G | PTE_NX)
 #define MAP_RODATA (PTE_P | PTE_G | PTE_NX)
 #define MAP_TEXT   (PTE_P | PTE_G)
 
 #define LEVELS      4 /* 1 is the page table, 4 the PML4 */
 #define DEVICE_SIZE GiB(64)
+#define SCREEN_MAX  MiB(256)
+#define CPUID_ADDRESS_SIZES 0x80000008u
 #define FIRMWARE_MAX_LEN  MiB(16)
 #define FIRMWARE_MAX_MAPS 256 /* a server has a hundred ACPI tables, each in pages of its own */
 
@@ -37,6 +40,11 @@ static const struct boot_info *boot;
 static struct { uint64_t phys, len, va; } firmware[FIRMWARE_MAX_MAPS];
 static unsigned nfirmware;
 hpa_t image_phys;
+
+uint64_t paging_physical_limit(void)
+{
+	return MIN(BIT(cpuid(CPUID_ADDRESS_SIZES, 0).eax & 0xff), DEVICE_BASE - PHYSMAP_BASE);
+}
 
 static unsigned level_shift(unsigned level) { return PAGE_SHIFT + 9 * (level - 1); }
 
@@ -131,7 +139,7 @@ void paging_init(const struct boot_info *bi)
 		map_image_stack(boot_ist_stacks[i], boot_ist_stacks[i] + sizeof(boot_ist_stacks[i]));
 	map_physmap(frames_ram());
 	write_cr3(virt_to_phys(root).v);
-	frames_init_high();
+	frames_init_high(bi);
 }
 
 hpa_t virt_to_phys(const void *v)
@@ -157,20 +165,38 @@ static uint64_t take_va(uint64_t len)
 	return va;
 }
 
-void *paging_map_device(hpa_t base, size_t len)
+/* 4 KiB pages: large ones would need the same memory type all over (MTRRs). NULL if that is out of reach. */
+static void *map_pages(uint64_t base, uint64_t len, uint64_t flags)
 {
-	uint64_t start = ALIGN_DOWN(base.v, PAGE_SIZE), size = ALIGN_UP(base.v + len, PAGE_SIZE) - start;
+	uint64_t start = ALIGN_DOWN(base, PAGE_SIZE), limit = paging_physical_limit();
 
 	ASSERT(root);
+	if (base >= limit || len > limit - base)
+		return NULL;
+	uint64_t size = ALIGN_UP(base + len, PAGE_SIZE) - start;
 	spin_lock(&lock);
 	uint64_t va = take_va(size);
-	if (!va)
-		panic("no address space for a device at 0x%lx, 0x%lx bytes", (unsigned long)base.v, (unsigned long)len);
-	/* 4 KiB pages: large ones would need the same memory type all over (MTRRs). */
-	for (uint64_t o = 0; o < size; o += PAGE_SIZE)
-		map(va + o, start + o, PAGE_SIZE, MAP_DEVICE);
+	for (uint64_t o = 0; va && o < size; o += PAGE_SIZE)
+		map(va + o, start + o, PAGE_SIZE, flags);
 	spin_unlock(&lock);
-	return (void *)(va + (base.v - start));
+	return va ? (void *)(va + (base - start)) : NULL;
+}
+
+void *paging_map_device(hpa_t base, size_t len)
+{
+	void *p = map_pages(base.v, len, MAP_DEVICE);
+
+	if (!p)
+		panic("no address space for a device at 0x%lx, 0x%lx bytes", (unsigned long)base.v, (unsigned long)len);
+	return p;
+}
+
+void *paging_map_framebuffer(hpa_t base, size_t len)
+{
+	/* Nowhere may one byte have two memory types. */
+	if (len > SCREEN_MAX || base.v > UINT64_MAX - len || spans_overlap(frames_ram(), base.v, base.v + len))
+		return NULL;
+	return map_pages(base.v, len, MAP_SCREEN);
 }
 
 /* Does the memory map say that something is there? Below 1 MiB there is the BIOS, which some maps leave out. */
@@ -192,7 +218,7 @@ const void *paging_map_firmware(hpa_t base, size_t len)
 	uint64_t start = ALIGN_DOWN(base.v, PAGE_SIZE), va = 0;
 
 	ASSERT(root);
-	if (!len || len > FIRMWARE_MAX_LEN || base.v > UINT64_MAX - FIRMWARE_MAX_LEN - PAGE_SIZE ||
+	if (!len || len > FIRMWARE_MAX_LEN || base.v > paging_physical_limit() - FIRMWARE_MAX_LEN ||
 	    !readable(base.v, base.v + len))
 		return NULL;
 	if (spans_contain(frames_ram(), base.v, base.v + len) &&

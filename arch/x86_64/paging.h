@@ -1,6 +1,6 @@
 /*
  * The hypervisor's own address space (4-level). PHYSMAP holds all RAM, read-write and not executable, so that a frame
- * has an address; devices are mapped one by one, uncached; the image is W^X; page 0 and the page under every stack
+ * has an address; devices are mapped one by one, uncached, the screen write-combining; the image is W^X; page 0 and the page under every stack
  * are not mapped.
  */
 #pragma once
@@ -20,8 +20,14 @@ extern hpa_t image_phys;
 extern char image_start[], image_end[], text_start[], text_end[], rodata_start[], rodata_end[], data_start[];
 /* For addresses in PHYSMAP and in the image. */
 hpa_t virt_to_phys(const void *v);
+/* IA32_PAT on every CPU: as after reset, but PWT alone is WC instead of WT. */
+#define PAGING_PAT 0x0007040600070106ull
+/* No physical address from here on can be mapped: the CPU has not the bits, or PHYSMAP not the room. */
+uint64_t paging_physical_limit(void);
 /* Uncached mapping of device registers; never unmapped. */
 void *paging_map_device(hpa_t base, size_t len);
+/* Write-combining mapping of a framebuffer; never unmapped. NULL if it is out of reach, or in RAM. */
+void *paging_map_framebuffer(hpa_t base, size_t len);
 /* Read-only cached mapping for firmware tables that need not be RAM; NULL without room. */
 const void *paging_map_firmware(hpa_t base, size_t len);
 /* A stack of `pages` pages with an unmapped page below it; returns its top, 16-byte aligned. */

@@ -41,7 +41,7 @@ void cpu_control_init(void)
 		cr4 |= CR4_UMIP;
 	write_cr0((read_cr0() & ~(CR0_EM | CR0_TS | CR0_CD | CR0_NW | CR0_AM)) | CR0_MP | CR0_NE | CR0_WP);
 	write_cr4(cr4);
-	wrmsr(MSR_IA32_PAT, PAT_RESET); /* MAP_DEVICE counts on it, and the firmware may have had other wishes */
+	wrmsr(MSR_IA32_PAT, PAGING_PAT); /* no table in use has an entry of the type that this changes */
 	wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_NXE | EFER_SCE);
 }
 

@@ -2,6 +2,7 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/irq.h"
+#include "arch/x86_64/nmi.h"
 
 /* SDM 3A, "64-Bit Mode IDT" */
 struct gate {
@@ -58,7 +59,7 @@ void trap_entry(struct trap_frame *f)
 	if (f->vector >= VEC_EXCEPTIONS) {
 		irq_dispatch((uint8_t)f->vector);
 	} else if (f->vector == VEC_NMI) {
-		/* Nothing here asks for one: whatever sent it goes unheard, and costs no guest anything. */
+		nmi_arrived();
 	} else if (f->vector == VEC_DF || f->vector == VEC_MC || !fixed_up(f)) {
 		panic_trap(f);
 	}
@@ -75,5 +76,16 @@ bool rdmsr_safe(uint32_t msr, uint64_t *v)
 	                 : "+&q"(ok), "+&a"(lo), "+&d"(hi) : "c"(msr));
 	if (ok)
 		*v = (uint64_t)hi << 32 | lo;
+	return ok;
+}
+
+bool wrmsr_safe(uint32_t msr, uint64_t v)
+{
+	bool ok = false;
+
+	__asm__ volatile("1:\twrmsr\n\t"
+	                 "movb $1, %0\n"
+	                 "2:\n\t" FIXUP("1b", "2b")
+	                 : "+&q"(ok) : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)) : "memory");
 	return ok;
 }

@@ -9,7 +9,12 @@
 #define HPET_CAP_PERIOD  (0x004 / 4)
 #define HPET_CONFIG      (0x010 / 4)
 #define HPET_COUNTER     (0x0f0 / 4)
+#define HPET_TIMER(n)    (0x100 / 4 + (n) * (0x20 / 4)) /* its configuration */
+#define HPET_TIMERS(cap) (((cap) >> 8 & 0x1f) + 1)
 #define HPET_ENABLE      BIT(0)
+#define HPET_LEGACY      BIT(1) /* timers 0 and 1 in the place of the PIT and the RTC */
+#define HPET_TIMER_INT   BIT(2)
+#define HPET_LENGTH      0x500  /* up to 32 timers */
 #define HPET_MAX_PERIOD  100000000u /* femtoseconds */
 #define FS_PER_SECOND    1000000000000000ull
 
@@ -38,7 +43,8 @@ static volatile uint32_t *hpet;
 static uint16_t pm_port;
 
 static uint32_t hpet_read(void) { return hpet[HPET_COUNTER]; }
-static uint32_t pm_read(void) { return inl(pm_port); }
+static volatile uint32_t *pm_mem;
+static uint32_t pm_read(void) { return pm_mem ? *pm_mem : inl(pm_port); }
 
 struct reading { uint64_t tsc; uint32_t ref; };
 
@@ -129,19 +135,23 @@ static uint64_t try_hpet(hpa_t base)
 {
 	if (!base.v)
 		return 0;
-	hpet = paging_map_device(base, 0x400);
+	hpet = paging_map_device(base, HPET_LENGTH);
 	uint32_t period = hpet[HPET_CAP_PERIOD];
 	if (!period || period > HPET_MAX_PERIOD)
 		return 0;
 	hpet_hz = FS_PER_SECOND / period;
-	hpet[HPET_CONFIG] |= (uint32_t)HPET_ENABLE;
+	/* The firmware's own use of it is over: its timers would go on interrupting. */
+	for (unsigned i = 0; i < HPET_TIMERS(hpet[0]); i++)
+		hpet[HPET_TIMER(i)] &= ~(uint32_t)HPET_TIMER_INT;
+	hpet[HPET_CONFIG] = (hpet[HPET_CONFIG] & ~(uint32_t)HPET_LEGACY) | (uint32_t)HPET_ENABLE;
 	return measure(measure_hpet);
 }
 
-static uint64_t try_pm_timer(uint16_t port)
+static uint64_t try_pm_timer(uint16_t port, hpa_t mem)
 {
 	pm_port = port;
-	return port ? measure(measure_pm) : 0;
+	pm_mem = mem.v ? paging_map_device(mem, sizeof(*pm_mem)) : NULL;
+	return port || mem.v ? measure(measure_pm) : 0;
 }
 
 /* SDM 3B, "Determining the Processor Base Frequency": 0 if the CPU does not say. */
@@ -164,7 +174,7 @@ void tsc_init(const struct tsc_refs *refs)
 
 	if (!hz) {
 		source = "pm-timer";
-		hz = try_pm_timer(refs->pm_timer_port);
+		hz = try_pm_timer(refs->pm_timer_port, refs->pm_timer_mem);
 	}
 	if (!hz) {
 		source = "pit";

@@ -2,7 +2,8 @@
 #pragma once
 #include <tf/types.h>
 
-struct tsc_refs { hpa_t hpet_base; uint16_t pm_timer_port; bool pm_timer_32bit; }; /* 0: absent; the PIT is always tried last */
+/* What the firmware names, in memory or at an I/O port; 0: absent. The PIT is always tried last. */
+struct tsc_refs { hpa_t hpet_base; uint16_t pm_timer_port; hpa_t pm_timer_mem; };
 
 /* Measures against HPET, PM timer or PIT, in this order of preference, at least twice with agreement; logs the source,
  * and warns where CPUID 15h/16h disagrees by more than 1 % (it is only a hint). */

@@ -100,6 +100,8 @@ enum x86_vector {
 #define MSR_PLATFORM_INFO          0xce
 #define MSR_IA32_MTRRCAP           0xfe
 #define MSR_IA32_ARCH_CAPABILITIES 0x10a
+#define MSR_IA32_FLUSH_CMD         0x10b
+#define MSR_IA32_MCU_OPT_CTRL      0x123
 #define MSR_IA32_SYSENTER_CS       0x174
 #define MSR_IA32_SYSENTER_ESP      0x175
 #define MSR_IA32_SYSENTER_EIP      0x176
@@ -131,6 +133,9 @@ enum x86_vector {
 #define MSR_IA32_VMX_TRUE_PROCBASED 0x48e
 #define MSR_IA32_VMX_TRUE_EXIT     0x48f
 #define MSR_IA32_VMX_TRUE_ENTRY    0x490
+#define MSR_IA32_VMX_VMFUNC        0x491
+#define MSR_IA32_VMX_PROCBASED3    0x492
+#define MSR_IA32_VMX_EXIT2         0x493
 #define MSR_IA32_TSC_DEADLINE      0x6e0
 #define MSR_X2APIC_BASE            0x800
 #define MSR_IA32_XSS               0xda0
@@ -144,10 +149,49 @@ enum x86_vector {
 #define MSR_IA32_KERNEL_GS_BASE    0xc0000102
 #define MSR_IA32_TSC_AUX           0xc0000103
 
+/* SDM 4, "Model-Specific Registers (MSRs)": bits of IA32_SPEC_CTRL, IA32_PRED_CMD, IA32_FLUSH_CMD, IA32_MCU_OPT_CTRL */
+#define SPEC_CTRL_IBRS             BIT(0)
+#define SPEC_CTRL_BHI_DIS_S        BIT(10)
+#define PRED_CMD_IBPB              BIT(0)
+#define FLUSH_CMD_L1D              BIT(0)
+#define MCU_OPT_RNGDS_MITG_DIS     BIT(0)
+#define MCU_OPT_GDS_MITG_DIS       BIT(4)
+#define MCU_OPT_GDS_MITG_LOCK      BIT(5)
+
+/* IA32_ARCH_CAPABILITIES */
+#define ARCH_CAP_RDCL_NO           BIT(0)
+#define ARCH_CAP_IBRS_ALL          BIT(1)
+#define ARCH_CAP_RSBA              BIT(2)
+#define ARCH_CAP_SKIP_L1DFL        BIT(3)
+#define ARCH_CAP_SSB_NO            BIT(4)
+#define ARCH_CAP_MDS_NO            BIT(5)
+#define ARCH_CAP_IF_PSCHANGE_MC_NO BIT(6)
+#define ARCH_CAP_TAA_NO            BIT(8)
+#define ARCH_CAP_SBDR_SSDP_NO      BIT(13)
+#define ARCH_CAP_FBSDP_NO          BIT(14)
+#define ARCH_CAP_PSDP_NO           BIT(15)
+#define ARCH_CAP_FB_CLEAR          BIT(17)
+#define ARCH_CAP_RRSBA             BIT(19)
+#define ARCH_CAP_BHI_NO            BIT(20)
+#define ARCH_CAP_PBRSB_NO          BIT(24)
+#define ARCH_CAP_GDS_CTRL          BIT(25)
+#define ARCH_CAP_GDS_NO            BIT(26)
+#define ARCH_CAP_RFDS_NO           BIT(27)
+#define ARCH_CAP_RFDS_CLEAR        BIT(28)
+
 /* SDM 2A, "CPUID": feature bits that more than one file asks for */
 #define CPUID_EXTENDED           0x80000001u /* leaf of the extended features, EXT below */
 #define CPUID_1_ECX_X2APIC       BIT(21)
 #define CPUID_1_ECX_XSAVE        BIT(26)
+#define CPUID_7_EBX_RTM          BIT(11)
+#define CPUID_7_EDX_SRBDS_CTRL   BIT(9)  /* IA32_MCU_OPT_CTRL */
+#define CPUID_7_EDX_MD_CLEAR     BIT(10) /* VERW clears buffers */
+#define CPUID_7_EDX_IBRS_IBPB    BIT(26) /* IA32_SPEC_CTRL, IA32_PRED_CMD */
+#define CPUID_7_EDX_STIBP        BIT(27)
+#define CPUID_7_EDX_L1D_FLUSH    BIT(28) /* IA32_FLUSH_CMD */
+#define CPUID_7_EDX_ARCH_CAP     BIT(29) /* IA32_ARCH_CAPABILITIES */
+#define CPUID_7_EDX_SSBD         BIT(31)
+#define CPUID_7_2_EDX_BHI_CTRL   BIT(4)
 #define CPUID_EXT_EDX_NX         BIT(20)
 #define CPUID_EXT_EDX_PAGE1GB    BIT(26)
 #define CPUID_EXT_EDX_RDTSCP     BIT(27)

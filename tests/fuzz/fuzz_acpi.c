@@ -52,6 +52,17 @@ static const void *map(void *ctx, hpa_t addr, size_t len)
 	return copy;
 }
 
+static void check_serial(const struct acpi_serial *s)
+{
+	unsigned stride = s->at.stride, width = s->at.width;
+
+	if (!s->found)
+		return;
+	check((stride == 1 || stride == 2 || stride == 4 || stride == 8) && (width == 1 || width == 2 || width == 4));
+	check(width <= stride && s->slot < 32 && s->function < 8 && s->at.base && s->at.divisor < 0xffff);
+	check(s->at.mmio ? s->at.base < BIT(52) && !(s->at.base % width) : s->at.base <= 0xfff8);
+}
+
 static void check_info(const struct acpi_info *info)
 {
 	check(info->ncpus <= ACPI_MAX_CPUS && info->nioapics <= ACPI_MAX_IOAPICS && info->nisos <= ACPI_MAX_ISOS);
@@ -63,7 +74,14 @@ static void check_info(const struct acpi_info *info)
 	for (uint32_t i = 0; i < info->nisos; i++)
 		check(info->isos[i].irq < 16);
 	check(info->s5_typ_a <= 7 && info->s5_typ_b <= 7);
-	check(!info->has_reset || info->reset.space <= 1);
+	check(!info->has_reset || info->reset.space <= ACPI_SPACE_PCI);
+	for (unsigned i = 0; i < 2; i++) {
+		check(info->pm1_cnt[i].space <= ACPI_SPACE_IO && info->pm1_sts[i].space <= ACPI_SPACE_IO);
+		check(info->gpe_en[i].address || !info->gpe_en_len[i]);
+	}
+	check(info->sleep_control.space <= ACPI_SPACE_IO && info->nmi_lints <= 3);
+	check_serial(&info->spcr);
+	check_serial(&info->dbg2);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

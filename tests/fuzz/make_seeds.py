@@ -25,6 +25,15 @@ def mb2_mmap(*entries):
     return mb2_tag(6, struct.pack("<II", 24, 0) + b"".join(struct.pack("<QQII", *e, 0) for e in entries))
 
 
+def mb2_efi_mmap(*entries):
+    return mb2_tag(17, struct.pack("<II", 48, 1) + b"".join(struct.pack("<QQQQQQ", kind, base, 0, pages, 0xF, 0)
+                                                            for kind, base, pages in entries))
+
+
+def mb2_screen(kind, bpp, colours):
+    return mb2_tag(8, struct.pack("<QIIIBBH", 0x80000000, 4096, 800, 600, bpp, kind, 0) + colours)
+
+
 def seal(table):
     table = table[:4] + struct.pack("<I", len(table)) + table[8:]
     return table[:9] + bytes([-(sum(table) - table[9]) & 0xFF]) + table[10:]
@@ -73,6 +82,12 @@ def acpi(revision, extended):
         + struct.pack("<BBHQ", 5, 12, 0, 0xFEE00000)
         + struct.pack("<BBHIII", 9, 16, 0, 300, 1, 7))))
     tables.append(place(table(b"HPET", struct.pack("<I", 0) + gas(0, 64, 0xFED00000) + bytes(4))))
+    if extended:
+        tables.append(place(table(b"SPCR", bytes(4) + gas(1, 8, 0x2F8) + struct.pack("<BBIB5sHHBBBIBII", 3, 3, 19, 7, b"",
+                                                                                     0xFFFF, 0xFFFF, 0, 0, 0, 0, 0, 1843200, 0))))
+        device = struct.pack("<BHBHHHHHHHHH", 0, 40, 1, 2, 38, 0, 0, 0x8000, 0, 0, 22, 34) + gas(0, 32, 0xFE030000) \
+            + struct.pack("<I2s", 32, b".")
+        tables.append(place(table(b"DBG2", struct.pack("<II", 44, 1) + device)))
     rsdt = place(table(b"RSDT", b"".join(struct.pack("<I", t) for t in tables)))
     xsdt = place(table(b"XSDT", b"".join(struct.pack("<Q", t) for t in tables))) if extended else 0
     rsdp = bytearray(b"RSD PTR ".ljust(36, b"\0"))
@@ -95,6 +110,11 @@ def main():
         mb2_mmap((0, 0x9FC00, 1), (0x9FC00, 0x400, 2), ram, (0xFFFC0000, 0x40000, 2)),
         mb2_tag(9, struct.pack("<III", 0, 40, 0)), mb2_tag(14, b"RSD PTR ".ljust(20, b"\0")),
         mb2_tag(15, b"RSD PTR ".ljust(36, b"\0"))))
+    efi_map = mb2_efi_mmap((7, 0, 160), (3, 0x100000, 1000), (4, 0x4E8000, 24), (6, 0x500000, 16), (9, 0x510000, 16))
+    write("multiboot2", "uefi", mb2(
+        mb2_screen(1, 32, bytes([16, 8, 8, 8, 0, 8])), mb2_tag(12, struct.pack("<Q", 0x3F9EE018)), efi_map, mb2_mmap(ram)))
+    write("multiboot2", "efi-map-only", mb2(efi_map, mb2_screen(0, 8, struct.pack("<H", 2) + bytes([0, 0, 0, 255, 255, 255]))))
+    write("multiboot2", "text", mb2(mb2_screen(2, 16, b""), mb2_tag(11, struct.pack("<I", 0x3F9EE018)), mb2_tag(18, b"")))
     write("acpi", "revision0", acpi(0, False))
     write("acpi", "revision2", acpi(2, True))
 

@@ -1,14 +1,18 @@
 /*
  * `break_vmcs = ENCODING:VALUE ...` in a VM's section: the fields are written to the VMCS before the VM's first entry.
- * Logs what vmx_check says before the CPU has its turn, so that a rule that is wrong shows too.
+ * Logs what vmx_check says before the CPU has its turn, so that a rule that is wrong shows too. The encoding TRAP, which
+ * no field has, stands for an NMI or a machine check of the machine's at this moment.
  */
+#include "arch/x86_64/cpu.h"
 #include "guest/exit.h"
 #include "vmx/check.h"
 #include <tf/assert.h>
 #include <tf/log.h>
 #include <tf/string.h>
+#include <tf/x86.h>
 
 #define NUMBER_MAX 24
+#define TRAP       0xffff
 
 /* A number that ends at `end`; returns what is behind it. */
 static const char *take_number(const char *s, char end, uint64_t *out)
@@ -24,11 +28,19 @@ static const char *take_number(const char *s, char end, uint64_t *out)
 	return stop ? stop + 1 : s + n;
 }
 
+/* A guest that uses IA32_SPEC_CTRL must not leave its value to the hypervisor. */
+static void check_spec_ctrl(const struct vcpu *v)
+{
+	if (v->vmx.spec_ctrl_native && rdmsr(MSR_IA32_SPEC_CTRL) != v->vmx.host_spec_ctrl)
+		log_error("test", "vm=%s event=spec-ctrl-leaked", v->vm->cfg.name);
+}
+
 void test_hook_before_entry(struct vcpu *v)
 {
 	char *list = v->vm->cfg.break_vmcs;
 	struct vmx_broken b;
 
+	check_spec_ctrl(v);
 	if (!*list)
 		return;
 	for (const char *s = list; *s;) {
@@ -36,7 +48,12 @@ void test_hook_before_entry(struct vcpu *v)
 
 		s = take_number(s, ':', &field);
 		s = take_number(s, ' ', &value);
-		vmcs_vmwrite((uint32_t)field, value, __func__);
+		if (field == TRAP && value == VEC_NMI)
+			__asm__ volatile("int $2" : : : "memory");
+		else if (field == TRAP)
+			__asm__ volatile("int $18" : : : "memory");
+		else
+			vmcs_vmwrite((uint32_t)field, value, __func__);
 	}
 	log_info("test", "vm=%s event=vmcs-broken fields=%s", v->vm->cfg.name, list);
 	*list = '\0';

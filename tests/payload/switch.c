@@ -20,7 +20,11 @@
 #define MSR_CSTAR      0xc0000083
 #define MSR_FMASK      0xc0000084
 #define MSR_KERNEL_GS  0xc0000102
+#define MSR_SPEC_CTRL  0x48
+#define SPEC_CTRL_BITS 7    /* IBRS, STIBP, SSBD */
+#define CPUID7D_SPEC   0x8c000000u /* any of them */
 
+static bool spec_ctrl;
 static uint8_t in[32 * 64] __attribute__((aligned(64))), out[32 * 64] __attribute__((aligned(64)));
 static const uint32_t msrs[] = { MSR_STAR, MSR_LSTAR, MSR_CSTAR, MSR_FMASK, MSR_KERNEL_GS };
 
@@ -88,6 +92,8 @@ static const char *round(uint32_t xcr0, uint64_t pattern)
 	__asm__ volatile("mov %0, %%dr0; mov %0, %%dr3; mov %1, %%cr2" :: "r"(pattern), "r"(cr2));
 	for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
 		wrmsr(msrs[i], pattern & 0x7fffffff);
+	if (spec_ctrl)
+		wrmsr(MSR_SPEC_CTRL, pattern & SPEC_CTRL_BITS);
 	spin();
 	vectors(xcr0, NULL, out);
 	__asm__ volatile("fistpq %0" : "=m"(x87));
@@ -103,6 +109,8 @@ static const char *round(uint32_t xcr0, uint64_t pattern)
 	for (unsigned i = 0; i < ARRAY_SIZE(msrs); i++)
 		if (rdmsr(msrs[i]) != (pattern & 0x7fffffff))
 			return "msr";
+	if (spec_ctrl && rdmsr(MSR_SPEC_CTRL) != (pattern & SPEC_CTRL_BITS))
+		return "speculation controls";
 	return NULL;
 }
 
@@ -111,6 +119,7 @@ void payload_main(void)
 	uint64_t seed = option_number("seed", 1), count = option_number("count", 20);
 	uint32_t xcr0 = xcr0_enable();
 
+	spec_ctrl = cpuid(0, 0).a >= 7 && (cpuid(7, 0).d & CPUID7D_SPEC);
 	for (uint64_t n = 1; n <= count; n++) {
 		const char *lost = round(xcr0, (seed << 32 | n) * 0x9e3779b97f4a7c15 >> 1);
 
@@ -120,4 +129,5 @@ void payload_main(void)
 		}
 	}
 	print("switch: kept, xcr0 %x\n", xcr0);
+	print("# spec_ctrl %u\n", spec_ctrl);
 }

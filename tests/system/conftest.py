@@ -18,6 +18,17 @@ from emulator import Bochs, Emulator, Qemu, bochs_cpus, find_bochs  # noqa: E402
 TREFOIL = BUILD / "boot" / "trefoil.elf"
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: part of `make test-all` only, which sets TEST_ALL")
+
+
+def pytest_collection_modifyitems(config, items):
+    if "TEST_ALL" not in os.environ:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+
+
 def run_tool(*command: object) -> str:
     done = subprocess.run([str(word) for word in command], cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -69,8 +80,10 @@ class Images:
     def __init__(self, workdir: Path):
         self._workdir = workdir
 
-    def trefoil(self, conf: str, files: dict[str, Path | bytes], arguments: str = "", name: str = "trefoil") -> Path:
-        """The hypervisor with this configuration; files: name in the configuration -> file, or its contents."""
+    def trefoil(self, conf: str, files: dict[str, Path | bytes], arguments: str = "", name: str = "trefoil",
+                options: tuple[str, ...] = ()) -> Path:
+        """The hypervisor with this configuration; files: name in the configuration -> file, or its contents; options: of
+        tools/mkiso.sh."""
         tree = self._workdir / f"{name}.files"
         tree.mkdir(exist_ok=True)
         (tree / "trefoil.conf").write_text(conf)
@@ -82,7 +95,7 @@ class Images:
             else:
                 target.symlink_to(content)
         out = self._workdir / f"{name}.iso"
-        run_tool("tools/mkiso.sh", "-m", out, "trefoil", TREFOIL, tree / "trefoil.conf", arguments)
+        run_tool("tools/mkiso.sh", "-m", *options, out, "trefoil", TREFOIL, tree / "trefoil.conf", arguments)
         return out
 
     def native(self, protocol: str, kernel: Path, arguments: str = "", *modules: object, name: str = "native") -> Path:

@@ -35,9 +35,3 @@ def test_same_without_apic_virtualisation(images, boot, payload, name):
 def test_elf64(images, boot, payload):
     guest = boot(images.trefoil(payload_conf("a", "kernel.elf", ARGUMENTS), {"kernel.elf": payload("hello64")}), memory=256)
     assert payload_lines(guest)[-1] == "payload: done"
-
-
-@pytest.mark.parametrize("cpu", ["corei5_arrandale_m520", "corei7_icelake_u", "tigerlake", "sapphire_rapids", "arrow_lake"])
-def test_other_cpus(images, boot, payload, cpu):
-    guest = boot(images.trefoil(payload_conf("a", "kernel.elf", ARGUMENTS), {"kernel.elf": payload("hello")}), cpu=cpu, memory=256)
-    assert payload_lines(guest)[-1] == "payload: done"

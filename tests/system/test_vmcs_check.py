@@ -117,6 +117,35 @@ CASES = {
     "valid-event": Case({ENTRY_INFO: 0x80000b0e, 0x4018: 2}),
 }
 
+NEWEST = "arrow_lake"
+PROC, EXIT_CTL = 0x4002, 0x400c
+PROC_3, EXIT_32 = 0xb6226dfa, 0x3fefff  # ours with tertiary controls; ours
+EXIT_2, EXIT_CET = EXIT_32 | 1 << 31, EXIT_32 | 1 << 28
+ENTRY_UINV, ENTRY_CET = ENTRY_32 | 1 << 19, ENTRY_32 | 1 << 20
+WITH_EPT = 0xa2  # and unrestricted guest, VPID
+ONES = (1 << 64) - 1
+NEWER = {
+    "tertiary": Case({PROC: PROC_3, 0x2034: ONES}, 0x2034, "tertiary processor-based", "VMX tertiary"),
+    "exit2": Case({EXIT_CTL: EXIT_2, 0x2044: ONES}, 0x2044, "secondary VM-exit controls", "vmexit secondary"),
+    "pml-no-ept": Case({PROC2: 1 << 17}, PROC2, "page-modification logging: only", "PML is enabled without EPT"),
+    "pml": Case({PROC2: WITH_EPT | 1 << 17, 0x200e: 8}, 0x200e, "page-modification log:", "PML base"),
+    "mbe-no-ept": Case({PROC2: 1 << 22}, PROC2, "mode-based", "MBE is enabled without EPT"),
+    "eptp-list": Case({PROC2: WITH_EPT | 1 << 13, 0x2018: 1, 0x2024: 8}, 0x2024, "EPTP list", "eptp list"),
+    "ve": Case({PROC2: WITH_EPT | 1 << 18, 0x202a: 8}, 0x202a, "virtualization-exception", "#VE information"),
+    "tsc-multiplier": Case({PROC2: WITH_EPT | 1 << 25, 0x2032: 0}, 0x2032, "TSC multiplier", "TSC multiplier"),
+    "host-s-cet": Case({EXIT_CTL: EXIT_CET, 0x6c18: NONCANONICAL}, 0x6c18, "host IA32_S_CET", "host IA32_S_CET"),
+    "host-ssp": Case({EXIT_CTL: EXIT_CET, 0x6c1a: 1}, 0x6c1a, "host SSP", r"host SSP\[1:0\]"),
+    "host-ssp-table": Case({EXIT_CTL: EXIT_CET, 0x6c1c: NONCANONICAL}, 0x6c1c, "host IA32_INTERRUPT_SSP", "host INTERRUPT_SSP"),
+    "s-cet": Case({ENTRY_CTL: ENTRY_CET, 0x6828: NONCANONICAL}, 0x6828, "IA32_S_CET", "guest IA32_S_CET"),
+    "ssp": Case({ENTRY_CTL: ENTRY_CET, 0x682a: 1}, 0x682a, "SSP:", r"guest SSP\[1:0\]"),
+    "ssp-table": Case({ENTRY_CTL: ENTRY_CET, 0x682c: NONCANONICAL}, 0x682c, "IA32_INTERRUPT_SSP", "guest INTERRUPT_SSP"),
+    "cet-wp": Case({CR4: 0x802040}, CR4, "CR4.CET", "CR4.CET=1 when CR0.WP=0"),
+    "uinv": Case({ENTRY_CTL: ENTRY_UINV, 0x0814: 0x100}, 0x0814, "UINV", "INTR.UINV"),
+    "valid": Case({}),
+    "valid-tertiary": Case({PROC: PROC_3, 0x2034: 0}),
+    "valid-cet": Case({ENTRY_CTL: ENTRY_CET, 0x6828: 0, 0x682a: 0x1000, 0x682c: 0}),
+}
+
 
 @pytest.fixture(scope="module")
 def hypervisor():
@@ -166,11 +195,14 @@ def test_a_vm_can_be_started_again_after_a_failed_entry(boot, payload, workdir, 
     machine.expect(r"payload: done", 30, never=r"vm=again vcpu=0 event=fault")
 
 
-@pytest.mark.parametrize("part", range(PARTS))
-def test_the_broken_rule_is_named(boot, payload, workdir, hypervisor, part):
+PARTED = [(CPU, dict(list(CASES.items())[part::PARTS])) for part in range(PARTS)] + [(NEWEST, NEWER)]
+
+
+@pytest.mark.parametrize("cpu, cases", PARTED, ids=[*map(str, range(PARTS)), "newer"])
+def test_the_broken_rule_is_named(boot, payload, workdir, hypervisor, cpu, cases):
     """One VM per case, many in one run, those with a valid state first."""
-    cases = dict(sorted(list(CASES.items())[part::PARTS], key=lambda item: item[1].ours is not None))
-    machine = boot(image(workdir, payload, hypervisor, configuration(cases)), cpu=CPU, memory=1024)
+    cases = dict(sorted(cases.items(), key=lambda item: item[1].ours is not None))
+    machine = boot(image(workdir, payload, hypervisor, configuration(cases)), cpu=cpu, memory=1024)
 
     broken = {name: case for name, case in cases.items() if case.ours}
     reports = []

@@ -148,6 +148,12 @@ static int machine(void **state)
 
 	put(FADT, "FACP", 4);
 	put32(FADT + 40, (uint32_t)DSDT);
+	put32(FADT + 48, 0xb2);
+	put8(FADT + 52, 0xf1);
+	put32(FADT + 56, 0x600);
+	put32(FADT + 80, 0x620);
+	put8(FADT + 88, 4);
+	put8(FADT + 92, 4);
 	put32(FADT + 64, 0x604);
 	put32(FADT + 76, 0x608);
 	put8(FADT + 89, 2);

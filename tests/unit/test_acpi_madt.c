@@ -49,10 +49,32 @@ static void more_ioapics_and_overrides_than_fit(void **state)
 	assert_false(info.isos[2].level);
 }
 
+static void where_nmis_arrive(void **state)
+{
+	(void)state;
+	MADT_ADD(4, 6, 0xff, 0x05, 0, 1);                    /* all CPUs: LINT1, edge, active high */
+	assert_int_equal(parse(), TF_OK);
+	assert_null(why);
+	assert_int_equal(info.nmi_lints, BIT(1));
+	assert_false(info.nmi_active_low);
+
+	machine(state);
+	MADT_ADD(10, 12, 0x07, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0); /* by x2APIC ids: LINT0, active low */
+	assert_int_equal(parse(), TF_OK);
+	assert_int_equal(info.nmi_lints, BIT(0));
+	assert_true(info.nmi_active_low);
+
+	machine(state);
+	MADT_ADD(4, 5, 0xff, 0x05, 0);
+	assert_int_equal(parse(), TF_OK);
+	assert_non_null(strstr(why, "too short"));
+	assert_int_equal(info.nmi_lints, 0);
+}
+
 static void strange_madt_entries(void **state)
 {
 	MADT_ADD(5, 12, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0);       /* the local APIC at 4 GiB */
-	MADT_ADD(4, 6, 0xff, 0, 0, 1);                       /* NMI: not needed */
+	MADT_ADD(4, 6, 0xff, 0, 0, 2);                       /* an NMI at a LINT that no CPU has */
 	MADT_ADD(0x7f, 3, 0);                                /* unknown */
 	MADT_ADD(0, 8, 9, 9, 1, 0, 0, 0);
 	assert_int_equal(parse(), TF_OK);
@@ -102,6 +124,7 @@ int main(void)
 		TEST(cpus),
 		TEST(more_cpus_than_fit),
 		TEST(more_ioapics_and_overrides_than_fit),
+		TEST(where_nmis_arrive),
 		TEST(strange_madt_entries),
 	};
 

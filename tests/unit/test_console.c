@@ -214,6 +214,23 @@ static void test_write_larger_than_history(void **state)
 	assert_int_equal(db.vc.lost, 1000);
 }
 
+/* What was on the screen before there was a multiplexer comes again when the log is asked for, and not before. */
+static void test_log_from_before(void **state)
+{
+	(void)state;
+	console_log_shown(&mux, "early one", 9);
+	console_log_shown(&mux, "early two", 9);
+	assert_string_equal(seen(), "");
+	log_line("late");
+	assert_string_equal(seen(), "late\r\n");
+	console_focus(&mux, &web.vc);
+	seen();
+	log_line("with the guest");
+	assert_null(strstr(seen(), "early"));
+	console_focus(&mux, NULL);
+	assert_non_null(strstr(seen(), "early one\r\nearly two\r\nlate\r\nwith the guest\r\n"));
+}
+
 static void test_log_tears_a_line_cleanly(void **state)
 {
 	(void)state;
@@ -658,6 +675,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_log_first, setup),
+		cmocka_unit_test_setup(test_log_from_before, setup),
 		cmocka_unit_test_setup(test_focused_is_raw, setup),
 		cmocka_unit_test_setup(test_banner_and_replay, setup),
 		cmocka_unit_test_setup(test_replay_is_bounded, setup),

@@ -194,6 +194,78 @@ static void test_splits(void **state)
 	finish();
 }
 
+static void assert_page(uint64_t gpa, uint32_t cpu_prot, uint64_t size)
+{
+	struct ept_leaf cpu;
+
+	assert_true(fake_translate(mem, ept_pointer(&ept, true), gpa, &cpu));
+	assert_int_equal(cpu.prot, cpu_prot);
+	assert_int_equal(cpu.size, size);
+	assert_int_equal(cpu.hpa.v, gpa);
+}
+
+/* "Machine Check Error Avoidance on Page Size Change": no page that is executable is large. */
+static void test_small_exec(void **state)
+{
+	(void)state;
+	start(true, true);
+	ept.small_exec = true;
+	map(GiB(1), GiB(1), GiB(2));
+	map(MiB(2), MiB(2), MiB(2));
+	map(MiB(8), MiB(8), KiB(8));
+	assert_int_equal(ept_map(&ept, GPA(MiB(4)), HPA(MiB(4)), MiB(2), EPT_R | EPT_W, MT_WB), TF_OK);
+	assert_page(GiB(1), EPT_R | EPT_W, GiB(1));
+	assert_page(MiB(2), EPT_R | EPT_W, MiB(2));
+	assert_page(MiB(8), EPT_RWX, KiB(4));
+	struct ept_leaf leaf;
+	assert_int_equal(ept_walk(&ept, GPA(GiB(1)), &leaf), TF_OK);
+	assert_int_equal(leaf.prot, EPT_RWX); /* as it was mapped */
+	assert_int_equal(ept_exec_tables(&ept), 2 * (512 + 1) + 1);
+
+	uint64_t tables = ept.tables;
+	assert_int_equal(ept_make_executable(&ept, GPA(GiB(1) + MiB(6) + 123)), TF_OK);
+	assert_int_equal(ept.tables, tables + 2);
+	assert_page(GiB(1) + MiB(6), EPT_RWX, KiB(4));
+	assert_page(GiB(1) + MiB(8) - KiB(4), EPT_RWX, KiB(4));
+	assert_page(GiB(1) + MiB(8), EPT_R | EPT_W, MiB(2));
+	assert_page(GiB(1), EPT_R | EPT_W, MiB(2));
+	assert_page(GiB(2), EPT_R | EPT_W, GiB(1));
+	assert_int_equal(ept_make_executable(&ept, GPA(GiB(1) + MiB(6) + KiB(8))), TF_OK); /* it is already */
+	assert_int_equal(ept_make_executable(&ept, GPA(MiB(8))), TF_OK);
+	assert_int_equal(ept.tables, tables + 2);
+	assert_int_equal(ept_exec_tables(&ept), 511 + 512 + 1 + 1);
+	assert_int_equal(ept_make_executable(&ept, GPA(MiB(4))), TF_ENOENT);
+	assert_int_equal(ept_make_executable(&ept, GPA(MiB(10))), TF_ENOENT);
+	assert_int_equal(ept_make_executable(&ept, GPA(BIT(48))), TF_ENOENT);
+
+	/* What splits for another reason is executable in its small pages, and what is no more to be executed is not. */
+	assert_int_equal(ept_protect(&ept, GPA(MiB(2)), KiB(4), EPT_R), TF_OK);
+	assert_page(MiB(2), EPT_R, KiB(4));
+	assert_page(MiB(2) + KiB(4), EPT_RWX, KiB(4));
+	assert_int_equal(ept_protect(&ept, GPA(GiB(2)), GiB(1), EPT_R), TF_OK);
+	assert_int_equal(ept_make_executable(&ept, GPA(GiB(2))), TF_ENOENT);
+	assert_int_equal(ept_protect(&ept, GPA(GiB(2)), GiB(1), EPT_R | EPT_X), TF_OK);
+	assert_page(GiB(2), EPT_R, GiB(1));
+	for (unsigned budget = 0; budget < 2; budget++) {
+		mem->budget = budget;
+		assert_int_equal(ept_make_executable(&ept, GPA(GiB(2) + MiB(4))), TF_ENOMEM);
+		assert_page(GiB(2) + MiB(4), EPT_R, GiB(1));
+	}
+	mem->budget = UINT32_MAX;
+	assert_int_equal(ept_make_executable(&ept, GPA(GiB(2) + MiB(4))), TF_OK);
+	assert_page(GiB(2) + MiB(4), EPT_R | EPT_X, KiB(4));
+	fake_check_tables(mem, &ept);
+	finish();
+
+	start(true, true); /* on other CPUs nothing changes */
+	map(GiB(1), GiB(1), GiB(1));
+	assert_page(GiB(1), EPT_RWX, GiB(1));
+	assert_int_equal(ept_exec_tables(&ept), 0);
+	assert_int_equal(ept_make_executable(&ept, GPA(GiB(1))), TF_OK);
+	assert_page(GiB(1), EPT_RWX, GiB(1));
+	finish();
+}
+
 /* SDM 3C, "Accessed and Dirty Flags for EPT": a split must not lose what the CPU has recorded. */
 static void test_accessed_dirty(void **state)
 {
@@ -358,7 +430,7 @@ static void verify_page(uint64_t page)
 	assert_int_equal(walk.type, want->type);
 	assert_int_equal(cpu.hpa.v, walk.hpa.v);
 	assert_int_equal(cpu.size, walk.size);
-	assert_int_equal(cpu.prot, walk.prot);
+	assert_int_equal(cpu.prot, ept.small_exec && cpu.size > PAGE_SIZE ? walk.prot & ~EPT_X : walk.prot);
 	assert_int_equal(cpu.type, walk.type);
 }
 
@@ -399,6 +471,25 @@ static bool all(uint64_t first, uint64_t end, bool mapped)
 		if ((model[p].prot != 0) != mapped)
 			return false;
 	return true;
+}
+
+static void random_fetch(void)
+{
+	uint64_t page = rnd() % PAGES, gpa = WINDOW + page * PAGE_SIZE + rnd() % PAGE_SIZE;
+	struct ept_leaf cpu;
+
+	mem->budget = rnd() % 4 ? UINT32_MAX : (uint32_t)(rnd() % 3);
+	enum tf_err err = ept_make_executable(&ept, GPA(gpa));
+	if (err == TF_ENOMEM)
+		assert_int_equal(mem->budget, 0);
+	else
+		assert_int_equal(err, model[page].prot & EPT_X ? TF_OK : TF_ENOENT);
+	mem->budget = UINT32_MAX;
+	bool there = fake_translate(mem, ept_pointer(&ept, true), gpa, &cpu);
+	if (!err)
+		assert_true(there && (cpu.prot & EPT_X));
+	verify_around(page, page + 1);
+	fake_check_tables(mem, &ept);
 }
 
 static void random_step(void)
@@ -445,12 +536,14 @@ static void random_step(void)
 static void test_random(void **state)
 {
 	(void)state;
-	for (unsigned sizes = 0; sizes < 3; sizes++) {
+	for (unsigned sizes = 0; sizes < 5; sizes++) {
 		start(sizes >= 1, sizes >= 2);
+		ept.small_exec = sizes >= 3;
 		seed += sizes;
 		memset(model, 0, sizeof(model));
 		for (unsigned step = 0; step < 600; step++) {
 			random_step();
+			random_fetch();
 			if (step % 200 == 199)
 				for (uint64_t p = 0; p < PAGES; p++)
 					verify_page(p);
@@ -471,6 +564,7 @@ int main(void)
 		cmocka_unit_test(test_layout),
 		cmocka_unit_test(test_page_sizes),
 		cmocka_unit_test(test_splits),
+		cmocka_unit_test(test_small_exec),
 		cmocka_unit_test(test_accessed_dirty),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_for_each_stops),

@@ -127,6 +127,8 @@ static void random_against_bits(void **state)
 				now |= BIT(u);
 		}
 		assert_int_equal(now, model);
+		assert_int_equal(spans_overlap(&s, a, b), !!(model & bits));
+		assert_int_equal(spans_contain(&s, a, b), !(bits & ~model));
 		assert_int_equal(spans_total(&s), __builtin_popcountll(model));
 	}
 }

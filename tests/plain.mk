@@ -2,4 +2,4 @@
 .PHONY: test-plain
 test-plain: $(BUILD)/boot/trefoil.elf
 	tools/setup.sh run test
-	PLAIN=1 tests/system/run.py $(BUILD) 1 -k plain_kernel
+	TEST_ALL=1 tests/system/run.py $(BUILD) 1 -k plain_kernel

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Starts an ISO and makes this terminal its serial console: raw, both ways. Ctrl-\\ twice ends the machine.
 
-    run.py ISO [--memory MIB] [--cpu MODEL] [--workdir DIR]
+    run.py ISO [--memory MIB] [--cpu MODEL] [--firmware bios|uefi] [--workdir DIR]
 
 QEMU with KVM where the machine really offers VT-x, else Bochs. One Ctrl-\\ goes to the machine with the next key.
 """
@@ -17,7 +17,7 @@ import threading
 import time
 import tty
 
-from emulator import DEFAULT_CPU, PLAIN_CPU, Bochs, Emulator, EmulatorError, Qemu, find_bochs, vtx_usable
+from emulator import BIOS, DEFAULT_CPU, OVMF, PLAIN_CPU, Bochs, Emulator, EmulatorError, Qemu, find_bochs, vtx_usable
 
 QUIT_KEY = b"\x1c"
 PROGRESS_SECONDS = 0.5
@@ -57,12 +57,16 @@ class Progress:
 
 
 def start(arguments: argparse.Namespace) -> Emulator:
+    uefi = arguments.firmware == "uefi"
+    if uefi and not os.path.exists(OVMF):
+        raise EmulatorError("OVMF is missing: tools/setup.sh nested")
     if vtx_usable():
-        return Qemu(arguments.workdir, arguments.iso, kvm=True, memory=arguments.memory)
+        return Qemu(arguments.workdir, arguments.iso, kvm=True, memory=arguments.memory, bios=OVMF if uefi else "")
     build = find_bochs()
     ips = IPS_PACKAGED if build.debugger else IPS_FAST
     cpu = arguments.cpu or (DEFAULT_CPU if build.patched else PLAIN_CPU)
-    return Bochs(arguments.workdir, arguments.iso, cpu=cpu, memory=arguments.memory, ips=ips, sync="slowdown")
+    return Bochs(arguments.workdir, arguments.iso, cpu=cpu, memory=arguments.memory, ips=ips, sync="slowdown",
+                 bios=OVMF if uefi else BIOS)
 
 
 def write_all(fd: int, data: bytes) -> None:
@@ -109,6 +113,7 @@ def main() -> int:
     parser.add_argument("iso")
     parser.add_argument("--memory", type=int, default=2048, help="MiB (default 2048)")
     parser.add_argument("--cpu", help="Bochs CPU model")
+    parser.add_argument("--firmware", choices=["bios", "uefi"], default="bios")
     parser.add_argument("--workdir", default="build/run", help="where the emulator's files and logs go")
     arguments = parser.parse_args()
 

@@ -1,5 +1,4 @@
 """Debian's plain kernel, whose XZ image alone takes 4.5 thousand million instructions to unpack: `make test-plain`."""
-import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ from guest import Shell, linux_conf
 UNPACKED = 400  # seconds
 
 
-@pytest.mark.skipif("PLAIN" not in os.environ, reason="slow: make test-plain")
+@pytest.mark.slow
 def test_plain_kernel(images, boot, initrd):
     kernel = Path(run_tool("tools/fetch-kernel.sh", "linux-image-amd64"))
     machine = boot(images.trefoil(linux_conf("alpha", memory="512M"), {"vmlinuz": kernel, "alpha.img": initrd("alpha")}),

@@ -9,12 +9,12 @@
 #include "boot/multiboot2.h"
 #include "core/main.h"
 #include "core/screen.h"
-#include "core/serial.h"
+#include "core/stop.h"
 #include "lib/memmap.h"
-#include <tf/log.h>
 #include <tf/string.h>
 
 #define MBI_SIZE_FIELD sizeof(uint32_t)
+#define REFUSAL_MAX    128
 #define EARLY_LIMIT    GiB(4) /* mapped by boot/entry.asm on any CPU */
 
 static struct boot_info info;
@@ -24,12 +24,10 @@ __noreturn void boot_start(uint32_t magic, uint64_t mbi_phys);
 
 static __noreturn void refuse(const char *why)
 {
-	serial_find(NULL);
-	log_error("boot", "event=refused missing=usable boot information: %s", why);
-	log_error("boot", "event=advice text=start Trefoil with GRUB 2 (`multiboot2`) or with its own EFI loader, see README.md");
-	log_info("boot", "event=halted");
-	for (;;)
-		__asm__ volatile("cli; hlt" : : : "memory");
+	char missing[REFUSAL_MAX];
+
+	tf_snprintf(missing, sizeof(missing), "usable boot information: %s", why);
+	core_refuse(missing, "start Trefoil with GRUB 2 (`multiboot2`) or with its own EFI loader, see README.md");
 }
 
 /* What boot/entry.asm knows as numbers. */

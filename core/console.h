@@ -10,6 +10,7 @@
  * hidden console never makes its guest wait: its history keeps the newest bytes and counts the ones that were lost.
  */
 #pragma once
+#include "core/plain.h"
 #include "lib/ring.h"
 #include <stdarg.h>
 #include <tf/types.h>
@@ -87,6 +88,7 @@ struct console_mux {
 	bool show_all, show_log;
 	bool banner_due;              /* the focus has changed and the screen does not say so yet */
 	bool line_start;              /* the cursor is at the start of a line */
+	struct plain plain;           /* how the focused guest's bytes have left the terminal */
 	bool torn;                    /* the focused console's unfinished line is not where the cursor is */
 	bool prints_cut;              /* console_print left something out, and the screen does not say so yet */
 	struct ring log;              /* whole lines, shown or not */

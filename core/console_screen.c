@@ -5,9 +5,8 @@
 #define ESC 0x1b
 #define DEL 0x7f
 #define BEL 0x07
-#define CAN 0x18
 
-#define FRESH_MAX    3 /* what fresh_line may need: CAN CR LF */
+#define FRESH_MAX    (PLAIN_MAX + 2) /* what fresh_line may need: CR LF besides */
 /* A prefixed line at its longest: name, "| ", the text, CR LF. */
 #define PREFIXED_MAX (FRESH_MAX + CONSOLE_NAME_MAX + 2 + CONSOLE_LINE_MAX + 2)
 #define REPLAY_CHUNK 256 /* one turn of a console that catches up */
@@ -34,6 +33,8 @@ void screen_raw(struct console_mux *m, struct vconsole *vc, const uint8_t *buf, 
 		uint8_t b = buf[i];
 
 		m->out.buf[m->out.head++ & (m->out.size - 1)] = b;
+		if (unlikely(plain_cares(&m->plain, b)))
+			plain_feed(&m->plain, b);
 		if (b == '\n') {
 			vc->line_len = 0;
 			m->line_start = true;
@@ -61,19 +62,23 @@ static size_t escape_length(const uint8_t *p, size_t n)
 	return n + 1;
 }
 
-static bool ends_in_escape(const uint8_t *p, size_t n)
-{
-	size_t i = 0;
-
-	while (i < n)
-		i += p[i] == ESC ? escape_length(p + i, n - i) : 1;
-	return i > n;
-}
-
 /* The terminal would answer it once more: "device status report" or "device attributes" (ECMA-48). */
 static bool escape_is_query(const uint8_t *p, size_t n)
 {
 	return n > 2 && (p[n - 1] == 'n' || p[n - 1] == 'c');
+}
+
+/* Guests move cursors and change colours: a line that is not theirs must be readable all the same. */
+static void make_readable(struct console_mux *m)
+{
+	if (m->plain.state == PLAIN_TEXT && !m->plain.changed)
+		return;
+	if (m->plain.state != PLAIN_TEXT)
+		put(m, PLAIN_CANCEL, sizeof(PLAIN_CANCEL) - 1);
+	if (m->plain.changed)
+		put(m, PLAIN_RESTORE, sizeof(PLAIN_RESTORE) - 1);
+	m->line_start = false; /* whoever searches for lines finds this one at a line's start */
+	m->plain = (struct plain){ 0 };
 }
 
 /* Moves the cursor to the start of a line, out of whatever the focused console has there. */
@@ -82,11 +87,10 @@ static void fresh_line(struct console_mux *m)
 	struct vconsole *vc = m->focus;
 
 	if (vc && vc->line_len && !m->torn) {
-		if (vc->line_len <= CONSOLE_LINE_MAX && ends_in_escape(vc->line, vc->line_len))
-			put(m, &(char){ CAN }, 1);
 		m->torn = true;
 		m->live = NULL;
 	}
+	make_readable(m);
 	if (!m->line_start)
 		put(m, "\r\n", 2);
 	m->line_start = true;
@@ -139,8 +143,12 @@ static bool resume_line(struct console_mux *m)
 		const uint8_t *p = vc->line + i;
 
 		step = *p == ESC ? MIN(escape_length(p, vc->line_len - i), vc->line_len - i) : 1;
-		if (*p != BEL && !(*p == ESC && escape_is_query(p, step)))
-			put(m, p, step);
+		/* not the bell, but the BEL that ends a window's title */
+		if ((*p == BEL && m->plain.state != PLAIN_STRING) || (*p == ESC && escape_is_query(p, step)))
+			continue;
+		put(m, p, step);
+		for (size_t k = 0; k < step; k++)
+			plain_feed(&m->plain, p[k]);
 	}
 	m->line_start = false;
 	return true;

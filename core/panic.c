@@ -7,14 +7,15 @@
 #include "arch/x86_64/trap.h"
 #include "core/log.h"
 #include "core/screen.h"
+#include "core/terminal.h"
 #include <tf/assert.h>
 #include <tf/string.h>
 
 #define MAX_FRAMES 32
 #define PRINT_MAX  256
 #define FINAL_LINE "panic: machine stopped\n"
-/* Out of any escape sequence; no scrolling region, origin mode, insert mode; wrapping; plain text at the bottom. */
-#define PLAIN_SCREEN "\x18\x1b[r\x1b[?6l\x1b[4l\x1b[?7h\x1b(B\x0f\x1b[m\x1b[999;1H\n"
+/* Out of any escape sequence; no scrolling region, origin mode, insert mode; wrapping; plain red text at the bottom. */
+#define PLAIN_SCREEN "\x18\x1b[r\x1b[?6l\x1b[4l\x1b[?7h\x1b(B\x0f\x1b[0;91m\x1b[999;1H\n"
 
 static const char *const vector_names[] = {
 	[VEC_DE] = "#DE divide error", [VEC_DB] = "#DB debug", [VEC_NMI] = "NMI", [VEC_BP] = "#BP breakpoint",
@@ -97,9 +98,10 @@ static void print_control(void)
 
 static __noreturn void finish(void)
 {
-	/* The VMCS is many lines: a screen keeps what was before. */
+	/* These are many lines: a screen keeps what was before. */
 	bool on_screen = log_set_screen(false);
 
+	terminal_unsent(panic_print);
 	if (panic_dump_vmcs)
 		panic_dump_vmcs();
 	log_set_screen(on_screen);

@@ -100,7 +100,7 @@ static void set_limit(struct sched_cpu *s)
 {
 	uint64_t until = MIN(s->slice_end, MAX(MIN(next_timer(s), s->work_at), s->undisturbed));
 
-	s->limit.until = s->resched || s->poked ? 0 : MIN(until, rdtsc() + s->breath);
+	s->limit.until = s->resched || s->poked ? 0 : until;
 }
 
 static void charge(struct sched_cpu *s, uint64_t now)
@@ -211,10 +211,10 @@ static void pick(struct sched_cpu *s)
 	s->vnow = MAX(s->vnow, s->current->vtime);
 }
 
-/* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, work, or look around. */
+/* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, or work. */
 static void idle(struct sched_cpu *s)
 {
-	uint64_t start = rdtsc(), next = MIN(MIN(next_timer(s), s->work_at), start + s->breath);
+	uint64_t start = rdtsc(), next = MIN(next_timer(s), s->work_at);
 
 	if (next <= start || s->poked)
 		return;
@@ -237,7 +237,9 @@ void sched_run(uint64_t (*work)(void))
 		s->poked = false;
 		uint64_t before = rdtsc();
 		s->work_at = work();
-		s->charged += rdtsc() - before; /* nobody's time */
+		uint64_t now = rdtsc();
+		s->work_at = MIN(s->work_at, now + s->breath);
+		s->charged += now - before; /* nobody's time */
 		pick(s);
 		if (!s->current) {
 			idle(s);

@@ -11,15 +11,13 @@
 #include <tf/dev.h>
 
 #define EARLY_CELLS    2560 /* until there are frames: 80 * 25, or 20 lines of a screen of 1024 pixels */
-#define EARLY_REACH    GiB(4) /* boot/entry.asm maps so much... */
-#define EARLY_REACH_1G GiB(512) /* ...or so much, with large pages */
 
 #define STALE_TRIES    1000000
 
 /* In instructions, roughly. */
 #define COST_STEP      30000
 #define COST_COMPARED  8   /* four cells that are right already */
-#define COST_CHARACTER 20  /* in a text page */
+#define COST_CHARACTER 300 /* in a text page: few, but a VGA takes a microsecond for each, and an emulated one more */
 #define COST_LINE      25  /* of a glyph, with 32 bits per pixel */
 #define COST_ANY_LINE  120
 #define FRAME_US       20000
@@ -65,7 +63,11 @@ static bool enter(void)
 	return true;
 }
 
-static void leave(void) { __atomic_store_n(&owner, NULL, __ATOMIC_RELEASE); }
+static void leave(void)
+{
+	sfence(); /* the last pixels wait in the CPU's write-combining buffers, for ever if it stops now */
+	__atomic_store_n(&owner, NULL, __ATOMIC_RELEASE);
+}
 
 static bool reachable(void) { return mem && (!early_cr3 || early_cr3 == read_cr3()); }
 
@@ -171,7 +173,7 @@ static uint32_t screen_rows(void) { return boot.kind == BOOT_SCREEN_TEXT ? text.
 
 void screen_init(const struct boot_screen *s)
 {
-	uint64_t reach = cpuid(CPUID_EXTENDED, 0).edx & CPUID_EXT_EDX_PAGE1GB ? EARLY_REACH_1G : EARLY_REACH;
+	uint64_t reach = frames_early_limit();
 
 	if (s->kind == BOOT_SCREEN_TEXT ? !vga_text_init(&text, s) : !framebuffer_init(&fb, s))
 		return;

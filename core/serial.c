@@ -1,6 +1,4 @@
 #include "core/serial.h"
-#include "arch/x86_64/frames.h"
-#include "arch/x86_64/paging.h"
 #include "core/log.h"
 #include "drivers/pci_serial.h"
 #include <tf/log.h>
@@ -57,9 +55,6 @@ static bool open_at(const struct uart_place *at, uint8_t its_irq, const char *by
 {
 	struct uart u;
 
-	/* A table that points into RAM, or beyond what the CPU can address, is wrong. */
-	if (at->mmio && (at->base >= paging_physical_limit() - PAGE_SIZE || spans_contain(frames_ram(), at->base, at->base + 1)))
-		return false;
 	if (!uart_open(&u, at))
 		return false;
 	take(&u, its_irq, by);

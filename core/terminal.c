@@ -19,6 +19,7 @@
 #define RX_PIECES     4     /* at a time: more is taken the next time */
 #define SHOW_US       20000 /* what was written appears on the screen within this time */
 #define STALL_US      2000000
+#define UNSENT_LINE   200   /* longer lines are broken up */
 
 static struct spinlock lock = SPINLOCK_INIT; /* guards everything below */
 static struct {
@@ -330,4 +331,22 @@ void terminal_drain(void)
 	uart_flush(serial_uart());
 	leave(entered);
 	screen_immediate();
+}
+
+void terminal_unsent(void (*print)(const char *fmt, ...))
+{
+	char text[UNSENT_LINE + 1], c = 0;
+	bool more = terminal;
+	size_t len = 0;
+
+	for (uint32_t at = 0; more && at <= OUT_SIZE; at++) {
+		more = ring_peek(&terminal->mux.out, at, &c, 1);
+		if (more && c != '\r' && c != '\n')
+			text[len++] = c < ' ' || c == 0x7f ? '?' : c; /* UTF-8 and escape sequences, too */
+		if (len && (!more || c == '\n' || len == UNSENT_LINE)) {
+			text[len] = '\0';
+			print("unsent: %s\n", text);
+			len = 0;
+		}
+	}
 }

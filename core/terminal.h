@@ -24,3 +24,5 @@ struct chardev terminal_nowhere(void);
 void terminal_add(struct vm *vm);
 /* Sends everything that is waiting, polled, and paints it: nothing comes after it. */
 void terminal_drain(void);
+/* For the panic report: what is waiting, line by line. Changes nothing and takes no lock. */
+void terminal_unsent(void (*print)(const char *fmt, ...));

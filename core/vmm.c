@@ -4,6 +4,7 @@
 #include "arch/x86_64/tsc.h"
 #include "core/com2.h"
 #include "core/sched.h"
+#include "core/stop.h"
 #include "core/terminal.h"
 #include "drivers/rtc.h"
 #include <tf/log.h>

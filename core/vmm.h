@@ -16,5 +16,3 @@ void vmm_request_power_off(void);
 void vmm_work(void);
 uint32_t vmm_count(void);
 struct vm *vmm_vm(uint32_t i);
-/* Power-off of the machine itself: by main, which knows its ACPI. */
-__noreturn void core_power_off(void);

@@ -58,8 +58,13 @@ static cell_t blank(const struct vt *vt)
 void vt_clear(struct vt *vt, uint32_t y, uint32_t from, uint32_t to)
 {
 	cell_t *row = vt_row(vt, y), b = blank(vt);
+	uint64_t four = b * 0x0001000100010001ull;
+	uint32_t x = from;
 
-	for (uint32_t x = from; x < MIN(to, vt->cols); x++)
+	/* A guest can ask for the whole screen with each three bytes: four cells at once. */
+	for (to = MIN(to, vt->cols); x + 4 <= to; x += 4)
+		__builtin_memcpy(row + x, &four, sizeof(four));
+	for (; x < to; x++)
 		row[x] = b;
 	vt_dirty(vt, y, y + 1);
 }
@@ -215,6 +220,15 @@ static void control(struct vt *vt, uint8_t b)
 	}
 }
 
+/* A character of several bytes has ended too early. */
+static void end_character(struct vt *vt)
+{
+	if (!vt->code_more)
+		return;
+	vt->code_more = 0;
+	vt_put(vt, REPLACEMENT);
+}
+
 /* One byte of text, of which several may make a character. */
 static void text(struct vt *vt, uint8_t b)
 {
@@ -227,10 +241,7 @@ static void text(struct vt *vt, uint8_t b)
 		vt_put(vt, bad ? REPLACEMENT : vt->code);
 		return;
 	}
-	if (vt->code_more) { /* it ended too early */
-		vt->code_more = 0;
-		vt_put(vt, REPLACEMENT);
-	}
+	end_character(vt);
 	if (b < 0x80) {
 		watch_log(vt, b);
 		if (vt->graphics[vt->shifted] && b >= 0x60 && b < 0x7f)
@@ -261,6 +272,7 @@ void vt_write(struct vt *vt, const uint8_t *buf, size_t n)
 		} else if (b >= ' ') {
 			text(vt, b);
 		} else {
+			end_character(vt);
 			control(vt, b);
 		}
 	}

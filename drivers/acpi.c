@@ -54,6 +54,7 @@ struct hpet {
 	uint32_t block_id;
 	struct gas base;
 } __packed;
+#define HPET_ALIGN 8 /* of its registers */
 
 _Static_assert(sizeof(struct rsdp) == 36 && sizeof(struct gas) == 12, "ACPI 6.5");
 _Static_assert(offsetof(struct fadt, smi_cmd) == 48 && offsetof(struct fadt, pm1a_cnt_blk) == 64 &&
@@ -247,29 +248,43 @@ static void parse_hpet(struct acpi_parser *a, const struct acpi_table *t)
 	acpi_read_fixed(t, &h, sizeof(h));
 	if (t->len < sizeof(h) || h.base.space != ACPI_SPACE_MEMORY)
 		acpi_complain(a, "HPET: too short, or not in memory space");
+	else if (!IS_ALIGNED(h.base.address, HPET_ALIGN))
+		acpi_complain(a, "HPET: its address is wrong");
 	else
 		a->out->hpet_base = HPA(h.base.address);
 }
 
 /* Root tables */
 
-/* A table with a wrong checksum is used: its parser trusts nothing in it, and without it the machine is lost. */
-static void parse_if(struct acpi_parser *a, uint64_t addr, const char *signature, bool *have, const char *name,
-		     const char *bad, void (*parse)(struct acpi_parser *, const struct acpi_table *))
+static const struct wanted {
+	const char *signature, *name, *bad_length, *bad_checksum;
+	void (*parse)(struct acpi_parser *, const struct acpi_table *);
+} wanted[] = {
+	/* With a wrong checksum they are used: the parsers trust nothing in them, and without them the machine is lost. */
+	{ "APIC", "MADT", "MADT: wrong length", NULL, acpi_parse_madt },
+	{ "FACP", "FADT", "FADT: wrong length", NULL, parse_fadt },
+	{ "HPET", "HPET", "HPET: wrong length", NULL, parse_hpet },
+	/* These are not: what they name is written to before it can be known to be a UART. */
+	{ "SPCR", "SPCR", "SPCR: wrong length", "SPCR: wrong checksum", acpi_parse_spcr },
+	{ "DBG2", "DBG2", "DBG2: wrong length", "DBG2: wrong checksum", acpi_parse_dbg2 },
+};
+
+static void parse_if(struct acpi_parser *a, uint64_t addr, const struct wanted *w)
 {
+	uint32_t bit = (uint32_t)BIT(w - wanted);
 	struct acpi_table t;
 	enum tf_err e;
 
-	if (*have)
+	if (a->have & bit)
 		return;
-	e = open_table(a, addr, signature, &t);
-	if (e == TF_OK || e == TF_ECSUM) {
+	e = open_table(a, addr, w->signature, &t);
+	if (e == TF_OK || (e == TF_ECSUM && !w->bad_checksum)) {
 		if (e == TF_ECSUM)
-			suspect(a, name);
-		*have = true;
-		parse(a, &t);
+			suspect(a, w->name);
+		a->have |= bit;
+		w->parse(a, &t);
 	} else if (e != TF_ENOENT) {
-		acpi_complain(a, e == TF_EFAULT ? "a table is not in readable memory" : bad);
+		acpi_complain(a, e == TF_EFAULT ? "a table is not in readable memory" : e == TF_ECSUM ? w->bad_checksum : w->bad_length);
 	}
 }
 
@@ -287,11 +302,8 @@ static enum tf_err parse_root(struct acpi_parser *a, uint64_t addr, const char *
 		uint64_t entry = 0;
 
 		memcpy(&entry, t.p + at, entry_size);
-		parse_if(a, entry, "APIC", &a->have_madt, "MADT", "MADT: wrong length", acpi_parse_madt);
-		parse_if(a, entry, "FACP", &a->have_fadt, "FADT", "FADT: wrong length", parse_fadt);
-		parse_if(a, entry, "HPET", &a->have_hpet, "HPET", "HPET: wrong length", parse_hpet);
-		parse_if(a, entry, "SPCR", &a->have_spcr, "SPCR", "SPCR: wrong length", acpi_parse_spcr);
-		parse_if(a, entry, "DBG2", &a->have_dbg2, "DBG2", "DBG2: wrong length", acpi_parse_dbg2);
+		for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+			parse_if(a, entry, &wanted[i]);
 		if (!a->out->has_s5 && open_table(a, entry, "SSDT", &ssdt) == TF_OK)
 			find_s5(a->out, &ssdt);
 	}

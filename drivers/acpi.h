@@ -60,8 +60,8 @@ typedef const void *(*acpi_map_fn)(void *ctx, hpa_t addr, size_t len);
 /*
  * Starts from the RSDP in `rsdp` (36 bytes, from the loader) and follows XSDT, or RSDT where there is none, to MADT,
  * FADT (and its DSDT), HPET, SPCR and DBG2. Verifies signatures, checksums and lengths; a table that cannot be read is
- * skipped and named in *why (static text), one whose checksum alone is wrong is used and named in out->suspect; a missing
- * or bad RSDP or root table is an error.
+ * skipped and named in *why (static text), one whose checksum alone is wrong is used and named in out->suspect, unless it
+ * is SPCR or DBG2, which can be done without; a missing or bad RSDP or root table is an error.
  */
 __must_check enum tf_err acpi_parse(const uint8_t rsdp[36], acpi_map_fn map, void *ctx, struct acpi_info *out,
 				    const char **why);

@@ -23,7 +23,7 @@ struct acpi_parser {
 	void *ctx;
 	struct acpi_info *out;
 	const char *why; /* the first thing that was wrong */
-	bool have_madt, have_fadt, have_hpet, have_spcr, have_dbg2;
+	uint32_t have;   /* which tables: bits by number in acpi.c's list */
 };
 
 struct acpi_table { const uint8_t *p; size_t len; };

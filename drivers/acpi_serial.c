@@ -21,6 +21,7 @@ struct spcr {
 	uint32_t precise_baud; /* 0: `baud` says it */
 } __packed;
 #define SPCR_V1_LENGTH      76 /* up to pci_segment */
+#define IO_DEVICES          0x100    /* below are the chips of the board itself: timers, DMA, interrupts */
 #define INTERRUPT_8259      BIT(0)
 #define INTERRUPT_IOAPIC    BIT(1)
 #define PHYS_LIMIT          BIT(52) /* MAXPHYADDR is at most 52 */
@@ -56,7 +57,7 @@ static bool place_from(const struct gas *g, struct uart_place *out)
 		return false;
 	*out = (struct uart_place){ .trusted = true, .base = g->address, .stride = 1, .width = 1 };
 	if (g->space == ACPI_SPACE_IO)
-		return g->address <= UINT16_MAX + 1u - UART_REGISTERS;
+		return g->address >= IO_DEVICES && g->address <= UINT16_MAX + 1u - UART_REGISTERS;
 	if (g->space != ACPI_SPACE_MEMORY || g->address >= PHYS_LIMIT)
 		return false;
 	out->mmio = true;
@@ -105,7 +106,8 @@ void acpi_parse_spcr(struct acpi_parser *a, const struct acpi_table *t)
 	out->irq = s.irq;
 	out->has_gsi = s.interrupt_type & INTERRUPT_IOAPIC;
 	out->gsi = s.gsi;
-	out->is_pci = s.pci_device != PCI_NONE && s.pci_vendor != PCI_NONE && !s.pci_segment;
+	/* Some tables have zeros where nothing is meant. */
+	out->is_pci = s.pci_device != PCI_NONE && s.pci_vendor != PCI_NONE && s.pci_vendor && !s.pci_segment;
 	out->bus = s.pci_bus;
 	out->slot = s.pci_slot & 31;
 	out->function = s.pci_function & 7;

@@ -12,6 +12,8 @@
 
 #define COMMAND_READ_CONFIG     0x20
 #define COMMAND_WRITE_CONFIG    0x60
+#define COMMAND_MOUSE_OFF       0xa7
+#define COMMAND_KEYBOARD_OFF    0xad
 #define COMMAND_ENABLE_KEYBOARD 0xae
 
 #define CONFIG_INTERRUPT       0x01
@@ -69,6 +71,9 @@ bool i8042_init(void)
 	uint8_t config, answer = 0;
 
 	if (status() == STATUS_ABSENT)
+		return false;
+	/* Else the answer to the next command could be a key: that one released which chose the entry in the boot menu. */
+	if (!write(PORT_STATUS, COMMAND_KEYBOARD_OFF) || !write(PORT_STATUS, COMMAND_MOUSE_OFF))
 		return false;
 	flush();
 	if (status() & STATUS_OUTPUT_FULL) /* without end: whatever is there, it is no controller */

@@ -32,16 +32,18 @@ static void wait_us(void *ctx, unsigned us)
 			outb(IO_DELAY_PORT, 0);
 }
 
-/* The last one stays, for those who poll. */
+/* The last one stays, for those who poll. What cannot be there reads as zeros. */
 static volatile void *mapped(struct acpi_gas at, unsigned bytes)
 {
+	static uint16_t nothing;
 	static volatile void *p;
 	static uint64_t address;
 
-	if (!p || address != at.address)
+	if (address != at.address)
 		p = paging_map_device(HPA(at.address), bytes);
 	address = at.address;
-	return p;
+	nothing = 0;
+	return p ? p : &nothing;
 }
 
 static uint32_t read_reg(void *ctx, struct acpi_gas at, unsigned bytes)

@@ -34,7 +34,7 @@ static inline struct uart_place uart_at_port(uint16_t port)
 	return (struct uart_place){ .base = port, .stride = 1, .width = 1, .divisor = UART_DIVISOR_115200 };
 }
 
-/* drivers/uart_io.c: reaches the registers and calls uart_init(). Device memory needs paging_init(). */
+/* drivers/uart_io.c: reaches the registers, if that is possible, and calls uart_init(). Device memory needs paging_init(). */
 bool uart_open(struct uart *u, const struct uart_place *at);
 
 /*

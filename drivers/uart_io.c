@@ -24,6 +24,8 @@ bool uart_open(struct uart *u, const struct uart_place *at)
 	*u = (struct uart){ .place = *at, .get = port_get, .put = port_put };
 	if (at->mmio) {
 		u->regs = paging_map_device(HPA(at->base), UART_REGISTERS * at->stride);
+		if (!u->regs)
+			return false;
 		u->get = at->width == 4 ? get32 : at->width == 2 ? get16 : get8;
 		u->put = at->width == 4 ? put32 : at->width == 2 ? put16 : put8;
 	}

@@ -115,6 +115,7 @@ esac
 		# Not "auto": GRUB 2.06 falls over a screen of 256 colours, where there is nothing better.
 		echo "set gfxpayload=${GFXPAYLOAD:-1024x768x32,800x600x32,640x480x32,text}"
 	else
+		# shellcheck disable=SC2016  # GRUB's variable
 		echo 'if [ $grub_platform = pc ]; then set gfxpayload=text; fi'
 	fi
 	echo boot

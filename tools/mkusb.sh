@@ -15,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 source "$here/conf-files.sh"
 
 grub=/usr/lib/grub/i386-pc
-modules=(biosdisk part_gpt fat normal terminal multiboot2 regexp test echo)
+modules=(biosdisk part_gpt fat normal terminal multiboot2 regexp test echo sleep)
 
 sector=512
 cylinder=$((16 * 63))       # sectors; emulators and some BIOSes want whole ones
@@ -117,6 +117,7 @@ quietly sgdisk --set-alignment=1 --disk-guid="$(uuid 0)" \
 	--new=2:$core_first:$((esp_first - 1)) --typecode=2:ef02 --change-name=2:GRUB --partition-guid=2:"$(uuid 16)" "$image"
 
 # put OFFSET HEX: bytes into the image; le BYTES NUMBER: little-endian, as put takes them.
+# shellcheck disable=SC2001  # in ${...//} the & depends on bash's version
 put() { printf "%b" "$(sed 's/../\\x&/g' <<<"$2")" | dd of="$image" bs=1 seek="$1" conv=notrunc status=none; }
 le() {
 	local i text=

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import select
 import signal
 import sys
@@ -21,6 +22,7 @@ from emulator import BIOS, DEFAULT_CPU, OVMF, PLAIN_CPU, Bochs, Emulator, Emulat
 
 QUIT_KEY = b"\x1c"
 PROGRESS_SECONDS = 0.5
+STOPPED = re.compile(rb"(core: event=halted|panic: machine stopped)\r?\n\Z")
 # Emulated instructions per emulated second: about what each build does, so that guests' clocks run at about our pace.
 IPS_FAST, IPS_PACKAGED = 150_000_000, 50_000_000
 
@@ -85,6 +87,8 @@ def to_terminal(machine: Emulator, progress: Progress, wake: int) -> None:
         progress.clear()
         write_all(sys.stdout.fileno(), new)
         shown += len(new)
+        if STOPPED.search(bytes(machine.serial.data[max(shown - 100, 0):shown])):
+            write_all(sys.stderr.fileno(), b"\r\nrun: Trefoil has stopped, and the machine stands still; Ctrl-\\ twice ends it\r\n")
     os.write(wake, b"x")
 
 

@@ -81,6 +81,7 @@ static inline void sti(void) { __asm__ volatile("sti" : : : "memory"); }
 /* Lets the machine's pending interrupts in, where neither a guest's run nor a HLT would. */
 static inline void interrupt_window(void) { __asm__ volatile("sti; nop; cli" : : : "memory"); }
 static inline void pause(void) { __asm__ volatile("pause" : : : "memory"); }
+static inline void sfence(void) { __asm__ volatile("sfence" : : : "memory"); }
 static inline void wbinvd(void) { __asm__ volatile("wbinvd" : : : "memory"); }
 static inline void invlpg(const void *p) { __asm__ volatile("invlpg (%0)" : : "r"(p) : "memory"); }
 static inline uint64_t xgetbv(uint32_t i)

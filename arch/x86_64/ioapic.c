@@ -20,6 +20,7 @@
 #define XAPIC_ID_MAX       0xff
 #define VERSION_EOI        0x20
 #define VERSION_ABSENT     0xffffffffu
+#define INPUTS_MAX         120 /* for so many there are register numbers */
 
 #define MAX_IOAPICS 16
 
@@ -86,13 +87,13 @@ void ioapic_add(hpa_t base, uint32_t gsi_base)
 	const char *ignored = NULL;
 
 	spin_lock(&lock);
-	uint32_t version = reg_read(&io, REG_VERSION);
+	uint32_t version = io.regs ? reg_read(&io, REG_VERSION) : VERSION_ABSENT;
 	if (version == VERSION_ABSENT)
 		ignored = "no-answer";
 	else if (nioapics == MAX_IOAPICS)
 		ignored = "too-many";
 	if (!ignored) {
-		io.count = (version >> 16 & 0xff) + 1;
+		io.count = MIN((version >> 16 & 0xff) + 1, (uint32_t)INPUTS_MAX);
 		for (uint32_t i = 0; i < io.count; i++)
 			clear_entry(&io, i, version);
 		ioapics[nioapics++] = io;

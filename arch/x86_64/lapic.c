@@ -1,6 +1,7 @@
 /* SDM 3A, "Advanced Programmable Interrupt Controller (APIC)" and "Extended XAPIC (x2APIC)" */
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/frames.h"
 #include "arch/x86_64/irq.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/percpu.h"
@@ -98,6 +99,8 @@ static void enable(hpa_t base)
 	/* What the MSR says is where it is, whatever the MADT told. */
 	if (!x2apic && !mmio)
 		mmio = paging_map_device(HPA(v & APIC_BASE_ADDR), PAGE_SIZE);
+	if (!x2apic && !mmio)
+		panic("the local APIC cannot be reached");
 }
 
 /* What the firmware has as an SMI stays: its thermal management may depend on it. */
@@ -252,12 +255,19 @@ void lapic_open_nmi(unsigned lint, bool active_low)
 
 void lapic_park_others(void)
 {
-	if (x2apic) {
-		wrmsr(MSR_X2APIC_BASE + LAPIC_ICR, ICR_ALL_BUT_SELF | ICR_ASSERT | ICR_INIT);
+	const uint32_t init = ICR_ALL_BUT_SELF | (uint32_t)ICR_ASSERT | ICR_INIT;
+	uint64_t base = rdmsr(MSR_IA32_APIC_BASE);
+
+	if (base & APIC_BASE_X2APIC) {
+		wrmsr(MSR_X2APIC_BASE + LAPIC_ICR, init);
 		return;
 	}
-	reg_write(LAPIC_ICR, ICR_ALL_BUT_SELF | (uint32_t)ICR_ASSERT | ICR_INIT);
-	for (unsigned i = 0; i < ICR_SPINS && (reg_read(LAPIC_ICR) & ICR_PENDING); i++)
+	/* With this one off the firmware has not started any others. */
+	if (!(base & APIC_BASE_ENABLE) || (base & APIC_BASE_ADDR) >= frames_early_limit())
+		return;
+	volatile uint32_t *regs = phys_to_virt(HPA(base & APIC_BASE_ADDR));
+	regs[LAPIC_ICR * 4] = init;
+	for (unsigned i = 0; i < ICR_SPINS && (regs[LAPIC_ICR * 4] & ICR_PENDING); i++)
 		pause();
 }
 

@@ -19,7 +19,8 @@ void lapic_timer_stop(void);
 void lapic_open_nmi(unsigned lint, bool active_low);
 /*
  * INIT to all other CPUs: they wait for a start-up IPI from then on. The firmware has left them asleep in loops, perhaps
- * in memory that it gave up (UEFI boot services), and an SMI can wake them there.
+ * in memory that it gave up (UEFI boot services), and an SMI can wake them there: to be called before that is used for
+ * something else, on the early page tables.
  */
 void lapic_park_others(void);
 /* Fixed-delivery IPI. */

@@ -4,6 +4,7 @@
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/lock.h"
+#include <tf/log.h>
 #include <tf/panic.h>
 #include <tf/string.h>
 
@@ -165,13 +166,16 @@ static uint64_t take_va(uint64_t len)
 	return va;
 }
 
-/* 4 KiB pages: large ones would need the same memory type all over (MTRRs). NULL if that is out of reach. */
+/*
+ * Outside RAM, as nowhere may one byte have two memory types; NULL if that is not so, or out of reach. 4 KiB pages: large
+ * ones would need the same memory type all over (MTRRs).
+ */
 static void *map_pages(uint64_t base, uint64_t len, uint64_t flags)
 {
 	uint64_t start = ALIGN_DOWN(base, PAGE_SIZE), limit = paging_physical_limit();
 
 	ASSERT(root);
-	if (base >= limit || len > limit - base)
+	if (base >= limit || len > limit - base || spans_overlap(frames_ram(), base, base + len))
 		return NULL;
 	uint64_t size = ALIGN_UP(base + len, PAGE_SIZE) - start;
 	spin_lock(&lock);
@@ -187,16 +191,13 @@ void *paging_map_device(hpa_t base, size_t len)
 	void *p = map_pages(base.v, len, MAP_DEVICE);
 
 	if (!p)
-		panic("no address space for a device at 0x%lx, 0x%lx bytes", (unsigned long)base.v, (unsigned long)len);
+		log_warn("paging", "event=device-unreachable address=0x%lx size=0x%lx", base.v, len);
 	return p;
 }
 
 void *paging_map_framebuffer(hpa_t base, size_t len)
 {
-	/* Nowhere may one byte have two memory types. */
-	if (len > SCREEN_MAX || base.v > UINT64_MAX - len || spans_overlap(frames_ram(), base.v, base.v + len))
-		return NULL;
-	return map_pages(base.v, len, MAP_SCREEN);
+	return len > SCREEN_MAX ? NULL : map_pages(base.v, len, MAP_SCREEN);
 }
 
 /* Does the memory map say that something is there? Below 1 MiB there is the BIOS, which some maps leave out. */

@@ -1,7 +1,7 @@
 /*
  * The hypervisor's own address space (4-level). PHYSMAP holds all RAM, read-write and not executable, so that a frame
- * has an address; devices are mapped one by one, uncached, the screen write-combining; the image is W^X; page 0 and the page under every stack
- * are not mapped.
+ * has an address; devices are mapped one by one, uncached, the screen write-combining; the image is W^X; page 0 and the
+ * page under every stack are not mapped.
  */
 #pragma once
 #include <tf/bootinfo.h>
@@ -24,7 +24,10 @@ hpa_t virt_to_phys(const void *v);
 #define PAGING_PAT 0x0007040600070106ull
 /* No physical address from here on can be mapped: the CPU has not the bits, or PHYSMAP not the room. */
 uint64_t paging_physical_limit(void);
-/* Uncached mapping of device registers; never unmapped. */
+/*
+ * Uncached mapping of device registers; never unmapped. NULL, and a line in the log, where none can be, whoever says so:
+ * in RAM, or out of reach.
+ */
 void *paging_map_device(hpa_t base, size_t len);
 /* Write-combining mapping of a framebuffer; never unmapped. NULL if it is out of reach, or in RAM. */
 void *paging_map_framebuffer(hpa_t base, size_t len);

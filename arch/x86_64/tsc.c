@@ -35,6 +35,7 @@
 #define AGREE_PPM        200
 #define HINT_PERCENT     1
 #define STALL_READS      1000000 /* equal readings, or polls, after which a reference counts as dead */
+#define WINDOW_MAX       BIT(33) /* TSC ticks: more than any window takes, less than anybody waits for */
 #define BRACKET_TRIES    4
 
 uint64_t tsc_hz, tsc_boot;
@@ -79,6 +80,8 @@ static uint64_t measure_counter(uint32_t (*read)(void), uint32_t mask, uint64_t 
 		stalled = now == previous ? stalled + 1 : 0;
 		if (stalled == STALL_READS)
 			return 0;
+		if (rdtsc() - first.tsc > WINDOW_MAX)
+			return 0; /* a register that counts to nowhere */
 		previous = now;
 	} while (((now - first.ref) & mask) < window);
 	last = read_both(read);
@@ -136,6 +139,8 @@ static uint64_t try_hpet(hpa_t base)
 	if (!base.v)
 		return 0;
 	hpet = paging_map_device(base, HPET_LENGTH);
+	if (!hpet)
+		return 0;
 	uint32_t period = hpet[HPET_CAP_PERIOD];
 	if (!period || period > HPET_MAX_PERIOD)
 		return 0;
@@ -151,7 +156,7 @@ static uint64_t try_pm_timer(uint16_t port, hpa_t mem)
 {
 	pm_port = port;
 	pm_mem = mem.v ? paging_map_device(mem, sizeof(*pm_mem)) : NULL;
-	return port || mem.v ? measure(measure_pm) : 0;
+	return port || pm_mem ? measure(measure_pm) : 0;
 }
 
 /* SDM 3B, "Determining the Processor Base Frequency": 0 if the CPU does not say. */

@@ -22,8 +22,8 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);
 static void config_error(void *ctx, unsigned line, const char *vm, const char *key, const char *expected)
 {
 	(void)ctx;
-	say("warning: " CONFIG_FILE " line %u:%s%s%s%s expected %s", line, *vm ? " vm " : "", vm, *key ? " key " : "", key,
-	    expected);
+	say("warning: " CONFIG_FILE " line %u:%s%s%s%s%s expected %s", line, *vm ? " vm " : "", vm, *key ? " key " : "", key,
+	    *vm || *key ? "," : "", expected);
 	warned = true;
 }
 

@@ -20,6 +20,17 @@
 #define PAM_FIRST     0x59     /* of the 440FX: memory from E0000 up, reads and writes to RAM */
 #define PAM_LAST      0x5f
 #define PAM_RAM       0x33
+#define MADT_IOAPIC   1
+#define MADT_ISO      2
+#define MADT_UNKNOWN  0x7f
+#define ISO_SOURCE    3
+#define ISO_GSI       4
+#define COM1_IRQ      4
+#define NO_GSI        99
+#define IOAPIC_AT     4        /* in its entry: the address */
+#define HPET_AT       44       /* in its table: 64 bits */
+#define IN_RAM        0x7000000u
+#define FAR           0x1000000u /* upper half of an address beyond any CPU's */
 #define EXTRA_CPUS    40
 #define EXTRA_ID      0x100    /* beyond what an xAPIC can name */
 
@@ -60,13 +71,13 @@ static uint8_t *find_rsdp(void)
 	fail("there is no RSDP");
 }
 
-/* The place of the MADT's address in the RSDT. */
-static uint32_t *find_madt(uint8_t *rsdt)
+/* The place of a table's address in the RSDT. */
+static uint32_t *find_table(uint8_t *rsdt, const char *signature)
 {
 	for (uint32_t at = SDT_HEADER; at < read32(rsdt + SDT_LENGTH); at += 4)
-		if (same((const void *)read32(rsdt + at), "APIC", 4))
+		if (same((const void *)read32(rsdt + at), signature, 4))
 			return (uint32_t *)(rsdt + at);
-	fail("there is no MADT");
+	fail("there is no such table");
 }
 
 /* The MADT with a crowd of CPUs behind the real ones. */
@@ -88,6 +99,35 @@ static void add_cpus(uint8_t *rsdt, uint32_t *entry)
 	map_punch((uint32_t)madt, sizeof(madt), ACPI);
 }
 
+static void move_ioapic(uint8_t *t, uint32_t to)
+{
+	for (uint32_t at = MADT_HEADER; at < read32(t + SDT_LENGTH) && t[at + 1]; at += t[at + 1])
+		if (t[at] == MADT_IOAPIC)
+			*(uint32_t *)(t + at + IOAPIC_AT) = to;
+	fix_checksum(t);
+}
+
+/* Neither CPUs nor I/O APICs, but an override that leads COM1 to nowhere. */
+static void empty_madt(uint8_t *t)
+{
+	for (uint32_t at = MADT_HEADER; at < read32(t + SDT_LENGTH) && t[at + 1]; at += t[at + 1]) {
+		if (t[at] == MADT_ISO) {
+			t[at + ISO_SOURCE] = COM1_IRQ;
+			*(uint32_t *)(t + at + ISO_GSI) = NO_GSI;
+		} else {
+			t[at] = MADT_UNKNOWN;
+		}
+	}
+	fix_checksum(t);
+}
+
+static void move_hpet(uint8_t *t, uint32_t low, uint32_t high)
+{
+	((uint32_t *)(t + HPET_AT))[0] = low;
+	((uint32_t *)(t + HPET_AT))[1] = high;
+	fix_checksum(t);
+}
+
 bool acpi_hidden(void) { return option_is("acpi", "none") || option_is("acpi", "search"); }
 
 void acpi_edit(uint8_t *copy, uint32_t len)
@@ -100,7 +140,7 @@ void acpi_edit(uint8_t *copy, uint32_t len)
 		return;
 	}
 	uint8_t *rsdp = find_rsdp(), *rsdt = (uint8_t *)read32(rsdp + RSDP_RSDT);
-	uint32_t *entry = find_madt(rsdt);
+	uint32_t *entry = find_table(rsdt, "APIC");
 
 	if (option_is("acpi", "none")) {
 		make_writable();
@@ -113,7 +153,15 @@ void acpi_edit(uint8_t *copy, uint32_t len)
 		((uint8_t *)*entry)[SDT_CHECKSUM]++;
 	} else if (option_is("acpi", "x2apic")) {
 		add_cpus(rsdt, entry);
+	} else if (option_is("acpi", "ioapic-ram")) {
+		move_ioapic((uint8_t *)*entry, IN_RAM);
+	} else if (option_is("acpi", "empty-madt")) {
+		empty_madt((uint8_t *)*entry);
+	} else if (option_is("acpi", "hpet-ram")) {
+		move_hpet((uint8_t *)*find_table(rsdt, "HPET"), IN_RAM, 0);
+	} else if (option_is("acpi", "hpet-far")) {
+		move_hpet((uint8_t *)*find_table(rsdt, "HPET"), 0, FAR);
 	} else if (!option_is("acpi", "rsdp") && !option_is("acpi", "search")) {
-		fail("acpi=none, search, rsdp, root, madt, x2apic");
+		fail("acpi=none, search, rsdp, root, madt, x2apic, ioapic-ram, empty-madt, hpet-ram, hpet-far");
 	}
 }

@@ -1,11 +1,12 @@
 /*
  * The terminal under any bytes, on small screens of any shape. Checked after each piece: the cursor and the scrolling
  * region are on the screen, nothing beside the cells is written, rows that are not said to be dirty have not changed, and
- * a log line that comes afterwards is readable.
+ * what comes afterwards is readable: a log line behind what core/plain.h finds necessary, and a panic report.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/plain.h"
 #include "core/vt.h"
 #include "lib/font.h"
 
@@ -26,10 +27,31 @@ static void check_rows(struct vt *vt, cell_t *seen)
 	}
 }
 
+static void check_readable(const struct vt *vt, uint32_t y)
+{
+	for (unsigned i = 0; i < 3; i++) {
+		cell_t c = vt_row(vt, y)[i];
+
+		CHECK(cell_glyph(c) == (unsigned)"xyz"[i] && cell_fg(c) == CELL_WHITE && cell_bg(c) == CELL_BLACK);
+	}
+}
+
+static void put(struct vt *vt, const char *s) { vt_write(vt, (const uint8_t *)s, strlen(s)); }
+
+/* As core/console_screen.c does it. */
+static void log_line(struct vt *vt, const struct plain *plain)
+{
+	if (plain->state != PLAIN_TEXT)
+		put(vt, PLAIN_CANCEL);
+	if (plain->changed)
+		put(vt, PLAIN_RESTORE);
+	put(vt, "\r\nxyz");
+	check_readable(vt, vt->y);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint8_t plain[] = "\x18\x1b[r\x1b[?6l\x1b[4l\x1b[?7h\x1b(B\x0f\x1b[m\x1b[999;1H\nxyz";
-	static const char xyz[] = "xyz";
+	struct plain plain = { 0 };
 	cell_t seen[COLS_MAX * ROWS_MAX];
 	struct vt vt;
 
@@ -45,10 +67,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		CHECK(vt.dirty_from < vt.dirty_to && vt.dirty_to <= rows);
 		check_rows(&vt, seen);
 	}
-	vt_write(&vt, plain, sizeof(plain) - 1);
-	for (unsigned i = 0; i < 3; i++)
-		CHECK(cell_glyph(vt_row(&vt, rows - 1)[i]) == (unsigned)xyz[i] &&
-		      cell_fg(vt_row(&vt, rows - 1)[i]) != cell_bg(vt_row(&vt, rows - 1)[i]));
+	for (size_t i = 2; i < size; i++)
+		if (plain_cares(&plain, data[i]))
+			plain_feed(&plain, data[i]);
+	struct vt copy = vt;
+	copy.cells = malloc(cols * rows * sizeof(*cells));
+	memcpy(copy.cells, cells, cols * rows * sizeof(*cells));
+	log_line(&copy, &plain);
+	free(copy.cells);
+	put(&vt, "\x18\x1b[r\x1b[?6l\x1b[4l\x1b[?7h\x1b(B\x0f\x1b[m\x1b[999;1H\nxyz");
+	check_readable(&vt, rows - 1);
 	free(cells);
 	return 0;
 }

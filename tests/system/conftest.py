@@ -16,6 +16,7 @@ sys.path.insert(0, str(TOP / "tools"))
 from emulator import Bochs, Emulator, Qemu, bochs_cpus, find_bochs  # noqa: E402
 
 TREFOIL = BUILD / "boot" / "trefoil.elf"
+VARIANT = BUILD / "testhooks"
 
 
 def pytest_configure(config):
@@ -65,6 +66,21 @@ def initrd():
         return fresh[name]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def hypervisor():
+    """The hypervisor with the test hooks, built beside the ordinary one."""
+    elf = VARIANT / "boot" / "trefoil.elf"
+    rooms = ("include", "lib", "ept", "arch", "drivers", "vmx", "guest", "core", "boot", "tests/hooks")
+    newest = max(path.stat().st_mtime_ns for room in rooms for path in (TOP / room).rglob("*"))
+
+    def make(marker):
+        run_tool("make", "-j2", "TESTHOOKS=1", f"BUILD={VARIANT}", elf)
+        marker.touch()
+
+    once(VARIANT / f"built-{newest:x}", make)
+    return elf
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import hashlib
 import re
 
 import pytest
-from guest import CLOUD_BOOT, Shell, focus, linux_conf
+from guest import Shell, focus, linux_conf
 
 CPUS = ["corei7_haswell_4770", "corei7_skylake_x", "corei7_sandy_bridge_2600k"]
 # What Linux says when its time, its interrupts or its CPU are not what they should be.

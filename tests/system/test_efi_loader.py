@@ -140,7 +140,7 @@ def test_missing_module_is_left_out(stick, boot):
 def test_configuration_with_errors(stick, boot):
     """The VM that is wrong is named; the others' files are loaded."""
     machine = start(boot, stick("[vm bad]\nkernel = bad.elf\nmemory = much\n" + payload_conf("a", "hello.elf")))
-    machine.expect(r"warning: trefoil\.conf line 3: vm bad key memory expected 4M to", UEFI_START)
+    machine.expect(r"warning: trefoil\.conf line 3: vm bad key memory, expected 4M to", UEFI_START)
     machine.expect(r"loaded hello\.elf", 20)
     machine.expect("event=boot", 20)
     assert "bad.elf" not in machine.log

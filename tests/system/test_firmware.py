@@ -72,6 +72,9 @@ RUNNING = [
     ("acpi=none", 0, "event=no-acpi"),
     ("acpi=madt", 0, "event=table-checksum table=MADT"),
     ("acpi=x2apic", 4, "event=found cpus=41 "),
+    ("acpi=hpet-ram", 0, "event=device-unreachable address=0x7000000 "),
+    ("acpi=hpet-far", 0, "event=device-unreachable address=0x100000000000000 "),
+    ("acpi=ioapic-ram", 0, "event=device-unreachable address=0x7000000 "),
 ]
 
 
@@ -89,6 +92,13 @@ def test_maps_and_tables_that_are_odd(start, expected, options, less, says):
     assert total(machine) == expected["total"] - less
     assert payload_lines(machine) == expected["hello"]
     assert says in machine.log
+    assert "trace-left-on" not in machine.log
+
+
+def test_a_madt_without_cpus_is_as_good_as_none(start):
+    machine = start("acpi=empty-madt")
+    payload_lines(machine)
+    assert "event=no-acpi" in machine.log and "irq-unusable" not in machine.log
 
 
 def test_memory_far_above(start):

@@ -7,7 +7,6 @@ import re
 import pytest
 from conftest import run_tool
 from guest import payload_conf, payload_lines
-from test_vmcs_check import hypervisor  # noqa: F401  the variant with test hooks
 
 OLD = "corei7_haswell_4770"  # without the microcode of 2018
 SPECULATION = ["corei7_icelake_u", "tigerlake", "sapphire_rapids", "arrow_lake"]  # with IA32_SPEC_CTRL and its like
@@ -76,7 +75,7 @@ def test_code_anywhere_in_memory(images, boot, payload, mitigations, features):
 
 
 @pytest.fixture
-def image_of(workdir, payload, hypervisor):  # noqa: F811
+def image_of(workdir, payload, hypervisor):
     """image_of(configuration, payload): an image of the variant with test hooks."""
 
     def make(configuration: str, name: str):

@@ -3,7 +3,7 @@ import re
 
 from conftest import BUILD, TREFOIL
 from guest import payload_conf
-from test_vmcs_check import CPU, Case, configuration, hypervisor, image  # noqa: F401 (a fixture among them)
+from test_vmcs_check import CPU, Case, configuration, image
 
 TRAP = 0xffff  # tests/hooks/break_vmcs.c
 NMI, MACHINE_CHECK = 2, 18
@@ -11,20 +11,20 @@ ENTRY_MSR_LOAD, ENTRY_MSR_LOAD_COUNT = 0x200a, 0x4014
 REAL_MODE_IDT = 0  # the BIOS's vectors: nothing of which could be an MSR's entry
 
 
-def test_an_nmi_is_logged_and_costs_nobody_anything(boot, payload, workdir, hypervisor):  # noqa: F811
+def test_an_nmi_is_logged_and_costs_nobody_anything(boot, payload, workdir, hypervisor):
     machine = boot(image(workdir, payload, hypervisor, configuration({"a": Case({TRAP: NMI})})), cpu=CPU, memory=256)
     machine.expect(r"event=nmi source=unknown count=1\r?\n", 30)
     assert "payload: done" in machine.log or machine.expect(r"payload: done", 30)
 
 
-def test_a_machine_check_ends_in_a_report_with_the_banks(boot, payload, workdir, hypervisor):  # noqa: F811
+def test_a_machine_check_ends_in_a_report_with_the_banks(boot, payload, workdir, hypervisor):
     machine = boot(image(workdir, payload, hypervisor, configuration({"a": Case({TRAP: MACHINE_CHECK})})), cpu=CPU, memory=256)
     for line in [r"panic: cpu0: #MC machine check", r"panic: machine check: MCG_STATUS=[0-9a-f]+, \d+ banks",
                  r"panic: backtrace", r"panic: machine stopped\r?\n"]:
         machine.expect(line, 30, never=r"(?!)")
 
 
-def test_an_msr_that_cannot_be_loaded_is_named(boot, payload, workdir, hypervisor):  # noqa: F811
+def test_an_msr_that_cannot_be_loaded_is_named(boot, payload, workdir, hypervisor):
     case = Case({ENTRY_MSR_LOAD: REAL_MODE_IDT, ENTRY_MSR_LOAD_COUNT: 1})
     machine = boot(image(workdir, payload, hypervisor, configuration({"a": case})), cpu=CPU, memory=256)
     machine.expect(r'vm=a vcpu=0 event=fault exit=entry-failure-msr-loading reason="VM entry with an MSR that cannot be loaded" '

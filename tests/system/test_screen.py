@@ -6,7 +6,7 @@ import pytest
 from emulator import OVMF, bochs_cpus, find_bochs
 from guest import payload_conf
 from screen import BochsScreen, QemuScreen
-from test_vmcs_check import CPU, Case, configuration, hypervisor, image  # noqa: F401 (a fixture among them)
+from test_vmcs_check import CPU, Case, configuration, image
 
 HOST_RIP = 0x6c16
 UNMAPPED = 0xffffa00000000000
@@ -137,7 +137,7 @@ def test_pixel_formats(hello, boot, workdir, monkeypatch, size, bits):
         assert "x".join(map(str, screen.take().size)) == size
 
 
-def test_panic(boot, payload, workdir, hypervisor):  # noqa: F811
+def test_panic(boot, payload, workdir, hypervisor):
     conf = configuration({"victim": Case({HOST_RIP: UNMAPPED})})
     machine = boot(image(workdir, payload, hypervisor, conf), cpu=CPU, memory=256, extra=BochsScreen.options())
     screen = BochsScreen(machine)

@@ -6,6 +6,7 @@ import pytest
 from conftest import BUILD, TOP, TREFOIL
 from emulator import BIOS, OVMF
 from guest import Shell, linux_conf, payload_conf, payload_lines
+from screen import QemuScreen
 
 LOADER = BUILD / "BOOTX64.EFI"
 LOADERS = [(BIOS, "GRUB"), (OVMF, "Trefoil EFI loader")]
@@ -88,6 +89,16 @@ def test_as_a_disk_and_as_a_stick(stick, boot, payload, bios, loader, bus):
     machine = boot(None, emulator="qemu", disk=disk, bios=bios, bus=bus, memory=256)
     machine.expect(f"event=boot loader={loader}", FIRMWARE_START)
     machine.expect("event=refused missing=", 10)
+
+
+def test_a_bios_without_the_hypervisor(stick, boot, payload, workdir):
+    """GRUB says what is missing, and leaves it on the screen."""
+    disk = stick(payload_conf("a", "hello.elf"), {"hello.elf": payload("hello")})
+    edit(disk, "mdel", "::/trefoil/trefoil.elf")
+    machine = boot(None, emulator="qemu", disk=disk, memory=256, extra=QemuScreen.options(workdir))
+    text = QemuScreen(machine).expect("Escape opens GRUB's command line", FIRMWARE_START)
+    assert "file `/trefoil/trefoil.elf' not found" in text
+    assert "trefoil: not started: cannot load /trefoil/trefoil.elf" in text
 
 
 def test_partitions(stick, payload):

@@ -5,9 +5,8 @@ import re
 from dataclasses import dataclass
 
 import pytest
-from conftest import BUILD, TOP, once, run_tool
+from conftest import run_tool
 
-VARIANT = BUILD / "testhooks"
 CPU = "corei7_haswell_4770"
 PARTS = 5  # of the cases: the log keeps only so much of a burst
 NONCANONICAL = 1 << 63
@@ -145,21 +144,6 @@ NEWER = {
     "valid-tertiary": Case({PROC: PROC_3, 0x2034: 0}),
     "valid-cet": Case({ENTRY_CTL: ENTRY_CET, 0x6828: 0, 0x682a: 0x1000, 0x682c: 0}),
 }
-
-
-@pytest.fixture(scope="module")
-def hypervisor():
-    """The hypervisor with the test hooks, built beside the ordinary one."""
-    elf = VARIANT / "boot" / "trefoil.elf"
-    rooms = ("include", "lib", "ept", "arch", "drivers", "vmx", "guest", "core", "boot", "tests/hooks")
-    newest = max(path.stat().st_mtime_ns for room in rooms for path in (TOP / room).rglob("*"))
-
-    def make(marker):
-        run_tool("make", "-j2", "TESTHOOKS=1", f"BUILD={VARIANT}", elf)
-        marker.touch()
-
-    once(VARIANT / f"built-{newest:x}", make)
-    return elf
 
 
 def emulator_messages(workdir) -> list[str]:

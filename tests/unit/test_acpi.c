@@ -287,6 +287,11 @@ static void what_is_not_a_port_is_absent(void **state)
 	put_gas(FADT + 116, 3, 8, 0x400);       /* reset through an embedded controller */
 	put32(FADT + 68, 0x10000);
 	seal(FADT, 276);
+	put_gas(HPET + 40, 0, 64, 0xfed00004); /* its registers have 64 bits */
+	seal(HPET, 56);
+	assert_int_equal(parse(), TF_OK);
+	assert_int_equal(info.hpet_base.v, 0);
+	assert_string_equal(why, "HPET: its address is wrong");
 	put_gas(HPET + 40, 1, 64, 0xfed0);
 	seal(HPET, 56);
 	assert_int_equal(parse(), TF_OK);

@@ -131,10 +131,43 @@ static void on_a_card(void **state)
 	assert_int_equal(info.spcr.bus, 2);
 	assert_int_equal(info.spcr.slot, 0x16);
 	assert_int_equal(info.spcr.function, 3);
+	put16(SPCR + 64, 0); /* zeros where 0xffff is meant */
+	put16(SPCR + 66, 0);
+	seal(SPCR, 80);
+	assert_int_equal(parse(), TF_OK);
+	assert_true(info.spcr.found);
+	assert_false(info.spcr.is_pci);
+	put16(SPCR + 66, 0x8086);
 	put8(SPCR + 75, 1); /* another segment, which is out of reach */
 	seal(SPCR, 80);
 	assert_int_equal(parse(), TF_OK);
 	assert_false(info.spcr.is_pci);
+}
+
+/* To find out whether a UART is there it is written to: only where a table that is whole says so, and not on the board. */
+static void not_to_be_touched(void **state)
+{
+	(void)state;
+	memory[SPCR - PHYS + 9]++;
+	assert_int_equal(parse(), TF_OK);
+	assert_false(info.spcr.found);
+	assert_true(info.dbg2.found);
+	assert_string_equal(why, "SPCR: wrong checksum");
+	memory[SPCR - PHYS + 9]--;
+	memory[DBG2 - PHYS + 9]++;
+	assert_int_equal(parse(), TF_OK);
+	assert_true(info.spcr.found);
+	assert_false(info.dbg2.found);
+	assert_string_equal(why, "DBG2: wrong checksum");
+	memory[DBG2 - PHYS + 9]--;
+	gas(SPCR + 40, 1, 8, 1, 0xf8);
+	seal(SPCR, 80);
+	assert_int_equal(parse(), TF_OK);
+	assert_false(info.spcr.found);
+	gas(SPCR + 40, 1, 8, 1, 0x100);
+	seal(SPCR, 80);
+	assert_int_equal(parse(), TF_OK);
+	assert_true(info.spcr.found);
 }
 
 static void no_16550_is_no_error(void **state)
@@ -236,7 +269,7 @@ static void second_device(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(both), TEST(neither), TEST(registers), TEST(speed), TEST(on_a_card), TEST(no_16550_is_no_error),
+		TEST(both), TEST(neither), TEST(registers), TEST(speed), TEST(on_a_card), TEST(not_to_be_touched), TEST(no_16550_is_no_error),
 		TEST(bad_addresses), TEST(broken_tables), TEST(second_device),
 	};
 

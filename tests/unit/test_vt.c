@@ -258,6 +258,9 @@ static void test_utf8(void **state)
 		assert_int_equal(cell_glyph(cell(0, 0)), unknown);
 		assert_int_equal(cell_glyph(cell(vt.x - 1, 0)), 'x');
 	}
+	put("\r\x1b[K\xe2\x94\r\nx\x1b[A"); /* cut short by the line's end: the next line is whole */
+	assert_int_equal(cell_glyph(cell(0, 0)), unknown);
+	assert_int_equal(cell_glyph(cell(0, 1)), 'x');
 	put("\r\x1b[Ke\xcc\x81!\xe4\xb8\xad!"); /* a combining accent takes no place, an ideograph two */
 	assert_row(0, "e!##!");
 	put("\r\x1b[K\xe2\x1b[1mz"); /* cut short by a sequence */

@@ -2,36 +2,12 @@
 #include "boot/multiboot2_internal.h"
 #include <tf/string.h>
 
-enum mb2_tag_type {
-	TAG_END = 0,
-	TAG_CMDLINE = 1,
-	TAG_LOADER_NAME = 2,
-	TAG_MODULE = 3,
-	TAG_MMAP = 6,
-	TAG_FRAMEBUFFER = 8,
-	TAG_EFI32 = 11,
-	TAG_EFI64 = 12,
-	TAG_ACPI_OLD = 14,
-	TAG_ACPI_NEW = 15,
-	TAG_EFI_MMAP = 17,
-	TAG_EFI_BOOT_SERVICES = 18,
-	TAG_LOAD_BASE = 21,
-};
-
 #define RSDP_V1_LENGTH 20
 /* The text mode that a BIOS starts with. */
 #define VGA_TEXT       0xb8000
 #define VGA_COLUMNS    80
 #define VGA_ROWS       25
 #define VGA_BPP        16
-
-struct mb2_header { uint32_t total_size, reserved; };
-struct mb2_tag { uint32_t type, size; };
-struct mb2_module { uint32_t start, end; }; /* then the string */
-struct mb2_load_base { uint32_t address; };
-
-_Static_assert(sizeof(struct mb2_header) == 8 && sizeof(struct mb2_tag) == 8 && sizeof(struct mb2_module) == 8,
-	       "as in the specification");
 
 bool mb2_take(struct payload *t, void *out, size_t size)
 {

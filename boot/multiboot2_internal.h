@@ -1,8 +1,7 @@
 /* What the files of the boot information parser share. The parsers of a tag's body return NULL, or what is wrong. */
 #pragma once
 #include "boot/multiboot2.h"
-
-#define TAG_ALIGN 8
+#include "boot/multiboot2_tags.h"
 
 /* What is left of a tag, or of the tags. */
 struct payload { const uint8_t *p; size_t n; };

@@ -9,10 +9,10 @@ bochs:
 
 MKISO := tools/mkiso.sh tools/conf-files.sh boot/grub/head.cfg
 
-# The hypervisor with the sample configuration; without the kernels that it names, which only `make demo` fetches.
-$(BUILD)/trefoil.iso: $(BUILD)/boot/trefoil.elf tools/demo/trefoil.conf $(MKISO)
+# The hypervisor with two guests that need nothing fetched.
+$(BUILD)/trefoil.iso: $(BUILD)/boot/trefoil.elf $(BUILD)/payload/echo.elf tools/demo/echo.conf $(MKISO)
 	$(call say,ISO,$@)
-	$(Q)tools/mkiso.sh -m $@ trefoil $< tools/demo/trefoil.conf
+	$(Q)tools/mkiso.sh -d $(BUILD)/payload $@ trefoil $< tools/demo/echo.conf
 
 demo: $(BUILD)/boot/trefoil.elf
 	tools/setup.sh run

@@ -1,27 +1,7 @@
 /* Conversion of the UEFI memory map, and looking for a free place in it. */
 #include "boot/efi/efi_map.h"
+#include "boot/efi_memory.h"
 #include <tf/string.h>
-
-enum efi_memory_type {
-	EFI_LOADER_CODE = 1,
-	EFI_LOADER_DATA = 2,
-	EFI_BOOT_SERVICES_CODE = 3,
-	EFI_BOOT_SERVICES_DATA = 4,
-	EFI_CONVENTIONAL = 7,
-	EFI_UNUSABLE = 8,
-	EFI_ACPI_RECLAIM = 9,
-	EFI_ACPI_NVS = 10,
-};
-
-#define EFI_MEMORY_ATTRIBUTE_WB BIT(3)
-#define EFI_MEMORY_ATTRIBUTE_SP BIT(18) /* kept for a specific purpose */
-
-struct efi_descriptor {
-	uint32_t type, padding;
-	uint64_t start, virtual_start, pages, attributes;
-};
-
-_Static_assert(sizeof(struct efi_descriptor) == 40, "as in the UEFI Specification");
 
 /* The descriptor at *at, and *at behind it; false at the end. Those that are empty or impossible are passed over. */
 static bool next(const struct efi_map *map, size_t *at, struct efi_descriptor *d)
@@ -37,28 +17,6 @@ static bool next(const struct efi_map *map, size_t *at, struct efi_descriptor *d
 	return false;
 }
 
-static enum mem_type type_of(const struct efi_descriptor *d)
-{
-	switch (d->type) {
-	case EFI_LOADER_CODE:
-	case EFI_LOADER_DATA:
-	case EFI_BOOT_SERVICES_CODE:
-	case EFI_BOOT_SERVICES_DATA:
-	case EFI_CONVENTIONAL:
-		/* Memory that cannot be cached write-back is no RAM to work with. */
-		return (d->attributes & (EFI_MEMORY_ATTRIBUTE_WB | EFI_MEMORY_ATTRIBUTE_SP)) == EFI_MEMORY_ATTRIBUTE_WB ?
-		       MEM_RAM : MEM_RESERVED;
-	case EFI_UNUSABLE:
-		return MEM_BAD;
-	case EFI_ACPI_RECLAIM:
-		return MEM_ACPI;
-	case EFI_ACPI_NVS:
-		return MEM_NVS;
-	default:
-		return MEM_RESERVED;
-	}
-}
-
 static uint64_t end_of(const struct mem_range *r)
 {
 	return r->base + r->len;
@@ -72,7 +30,7 @@ uint32_t efi_map_convert(const struct efi_map *map, struct mem_range *out, uint3
 
 	*cut = false;
 	while (next(map, &at, &d)) {
-		struct mem_range new = { d.start, d.pages << PAGE_SHIFT, type_of(&d) };
+		struct mem_range new = { d.start, d.pages << PAGE_SHIFT, efi_mem_type(&d) };
 		uint32_t i = n; /* the new one's place: behind all that start lower */
 
 		while (i && out[i - 1].base > new.base)
@@ -111,7 +69,7 @@ bool efi_map_find(const struct efi_map *map, uint64_t size, uint64_t align, uint
 	while (next(map, &next_at, &d)) {
 		uint64_t start = MAX(d.start, lowest), last = MIN(d.start + (d.pages << PAGE_SHIFT) - 1, highest), place;
 
-		if (d.type != EFI_CONVENTIONAL || type_of(&d) != MEM_RAM || start > UINT64_MAX - align)
+		if (d.type != EFI_CONVENTIONAL || efi_mem_type(&d) != MEM_RAM || start > UINT64_MAX - align)
 			continue;
 		start = ALIGN_UP(start, align);
 		if (start > last || last - start < size - 1)

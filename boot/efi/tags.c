@@ -1,30 +1,10 @@
 /* The writer of boot information: each tag is 8-byte aligned and says its size without the padding. */
 #include "boot/efi/tags.h"
+#include "boot/multiboot2_tags.h"
 #include <tf/string.h>
 
-enum mb2_tag_type {
-	TAG_END = 0,
-	TAG_CMDLINE = 1,
-	TAG_LOADER_NAME = 2,
-	TAG_MODULE = 3,
-	TAG_MMAP = 6,
-	TAG_FRAMEBUFFER = 8,
-	TAG_EFI64 = 12,
-	TAG_ACPI_OLD = 14,
-	TAG_ACPI_NEW = 15,
-	TAG_EFI_MMAP = 17,
-	TAG_LOAD_BASE = 21,
-};
-
-#define TAG_ALIGN       8
 #define FRAMEBUFFER_RGB 1
 
-struct mb2_header { uint32_t total_size, reserved; };
-struct mb2_tag { uint32_t type, size; };
-struct mb2_module { uint32_t start, end; };
-struct mb2_mmap { uint32_t entry_size, entry_version; };
-struct mb2_mmap_entry { uint64_t base, len; uint32_t type, reserved; };
-struct mb2_efi_mmap { uint32_t descriptor_size, descriptor_version; };
 struct mb2_framebuffer {
 	uint64_t address;
 	uint32_t pitch, width, height;
@@ -33,8 +13,7 @@ struct mb2_framebuffer {
 	struct boot_colour red, green, blue;
 } __packed;
 
-_Static_assert(sizeof(struct mb2_mmap_entry) == 24 && sizeof(struct mb2_framebuffer) == 30 &&
-	       sizeof(struct boot_colour) == 2, "as in the specification");
+_Static_assert(sizeof(struct mb2_framebuffer) == 30 && sizeof(struct boot_colour) == 2, "as in the specification");
 
 static void put(struct tags *t, const void *bytes, size_t n)
 {
@@ -115,7 +94,7 @@ void tags_efi_system_table(struct tags *t, uint64_t address)
 
 void tags_efi_map(struct tags *t, const struct efi_map *map, uint32_t descriptor_version)
 {
-	struct mb2_efi_mmap m = { (uint32_t)map->descriptor_size, descriptor_version };
+	struct mb2_mmap m = { (uint32_t)map->descriptor_size, descriptor_version };
 
 	tag(t, TAG_EFI_MMAP, &m, sizeof(m), map->descriptors, map->size);
 }

@@ -18,7 +18,7 @@ def start(images, boot, workdir, payload):
         conf.write_text(payload_conf("a", "hello.elf", memory=guest))
         iso = images.native("multiboot2", SHIM, f"map={map}", TREFOIL, "", conf, "", payload("hello"), "")
         machine = boot(iso, memory=mib, **options)
-        machine.expect(r"event=started", 120)
+        machine.expect(r"event=started", 300)  # Bochs keeps most of its RAM in a file
         assert "hello: memory ok, map sorted, image in RAM" in payload_lines(machine)
         return machine.log
 

@@ -81,11 +81,13 @@ def runs_hello(machine, seconds: float = BIOS_SECONDS) -> None:
 
 @pytest.mark.parametrize("firmware", rows(1, "SeaBIOS"))
 def test_readme_command(host, firmware):
-    """The image of `make`, whose guests' kernels are missing: it says so, after it has entered VMX operation."""
+    """The image of `make`, whose two guests repeat what is typed."""
     machine = host.start(COMMAND, monitor=False)
     machine.expect(r"vmx: event=enabled ", BIOS_SECONDS)
-    machine.expect(r"vm=alpha event=refused key=kernel", 20)
-    machine.expect(r"event=halted", 20)
+    machine.expect(r"event=ready vms=2 ", 20)
+    machine.expect(r"echo: ready", 20)
+    machine.send("trefoil")
+    machine.expect(r"trefoil", 20)
 
 
 @pytest.mark.parametrize("name", rows(3, *NAMES))

@@ -10,7 +10,7 @@ def copy_sources(tree):
     for path in TOP.iterdir():
         if path.is_file():
             shutil.copy(path, tree)
-        elif path.name not in ("build", "tests", BUILD.name) and not path.name.startswith("."):
+        elif path.name not in ("build", BUILD.name) and not path.name.startswith("."):
             shutil.copytree(path, tree / path.name, symlinks=True)
 
 

@@ -11,7 +11,7 @@ declare -A lists=(
 	[nested]="qemu-system-x86 seabios ipxe-qemu ovmf lz4 xz-utils bochs bochsbios vgabios busybox-static cpio nasm binutils"
 	[usb]="gdisk mtools"
 	[bochs]="g++ make patch xz-utils bochsbios vgabios"
-	[test]="clang libclang-rt-dev llvm libcmocka-dev libzydis-dev libcapstone-dev python3-pytest python3-pytest-xdist qemu-system-x86 ovmf python3-pefile python3-pil gdisk"
+	[test]="clang libclang-rt-dev llvm libcmocka-dev libzydis-dev libcapstone-dev python3-pytest python3-pytest-xdist qemu-system-x86 ovmf osslsigncode python3-pefile python3-pil gdisk"
 )
 
 check=

@@ -69,7 +69,6 @@ static bool make_room(struct room *room, const struct handover *h)
 	if (!room->map || !room->tags || !room->ranges || !room->code)
 		return false;
 	memcpy(room->code, handover_code, (size_t)(handover_code_end - handover_code));
-	make_executable(room->code);
 	return true;
 }
 
@@ -150,6 +149,8 @@ EFI_STATUS handover_go(const struct handover *h)
 	if (cut)
 		say("warning: more than %u memory ranges; the others are left out", BOOT_MAX_RANGES);
 	say("starting the hypervisor");
+	/* Last, as a page that cannot be written must not be given back. */
+	make_executable(room.code);
 
 	/* Events that still run may change the map: then the key is old. Between the tries only GetMemoryMap is allowed. */
 	for (unsigned i = 0; i < TRIES_MAX; i++) {

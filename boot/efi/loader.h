@@ -22,6 +22,7 @@ void wait_key(unsigned seconds);
 void *pages_alloc(EFI_MEMORY_TYPE type, uint64_t bytes);
 void pages_free(void *p, uint64_t bytes);
 void *pool_alloc(size_t bytes);
+void pool_free(void *p);
 /* Whether a place for the hypervisor was found, taken and filled. */
 __must_check bool image_place(const uint8_t *file, const struct image *image, uint8_t **at);
 
@@ -39,7 +40,7 @@ void screen_find(struct boot_screen *out);
 /* handover.c */
 struct loaded_module { uint32_t start, end; const char *name; };
 struct handover {
-	uint32_t entry, load_base;  /* physical */
+	uint32_t entry, load_base, load_size; /* physical; 0: not loaded */
 	struct loaded_module modules[BOOT_MAX_MODULES];
 	uint32_t nmodules;
 	struct boot_screen screen;

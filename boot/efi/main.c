@@ -49,14 +49,16 @@ static EFI_STATUS load_modules(struct handover *h, struct names *names)
 		return EFI_OUT_OF_RESOURCES;
 	}
 	status = file_read(CONFIG_FILE, CONFIG_SIZE_MAX, &file, NULL);
-	if (EFI_ERROR(status))
+	if (EFI_ERROR(status)) {
+		pool_free(config);
 		return status;
+	}
 	add_module(h, &file, CONFIG_FILE);
 	/* One without any VM is for the hypervisor to refuse. */
 	if (config_parse((const char *)file.data, file.size, config, &report) != TF_OK)
 		warned = true;
 	names_collect(config, names);
-	(void)loader_boot->FreePool(config);
+	pool_free(config);
 	if (names->cut) {
 		say("warning: " CONFIG_FILE " names more than %u files; the others are left out", NAMES_MAX);
 		warned = true;
@@ -95,11 +97,20 @@ static EFI_STATUS load_image(struct handover *h)
 		status = EFI_OUT_OF_RESOURCES;
 	} else {
 		h->load_base = (uint32_t)(uintptr_t)at;
+		h->load_size = (uint32_t)image.size;
 		h->entry = h->load_base + (uint32_t)image.entry;
 		say("loaded " IMAGE_FILE " at 0x%x", h->load_base);
 	}
 	file_free(&file);
 	return status;
+}
+
+/* The firmware gets back what it gave: the next thing that it starts may need it. */
+static void unload(const struct handover *h)
+{
+	for (uint32_t i = 0; i < h->nmodules; i++)
+		pages_free((void *)(uintptr_t)h->modules[i].start, h->modules[i].end - h->modules[i].start);
+	pages_free((void *)(uintptr_t)h->load_base, h->load_size);
 }
 
 static EFI_STATUS run(struct handover *h, struct names *names)
@@ -114,9 +125,10 @@ static EFI_STATUS run(struct handover *h, struct names *names)
 	files_close();
 	if (EFI_ERROR(status))
 		return status;
-	screen_find(&h->screen);
+	/* Before the screen, as another mode would wipe the warnings away. */
 	if (warned)
 		wait_key(WARNING_SECONDS);
+	screen_find(&h->screen);
 	return handover_go(h);
 }
 
@@ -136,11 +148,14 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 	if (h && names) {
 		memset(h, 0, sizeof(*h));
 		status = run(h, names);
+		unload(h);
 	} else {
 		say("error: out of memory");
 	}
 	say("not started (%s). Press a key to return to the firmware; it returns by itself in %u seconds.", status_text(status),
 	    ERROR_SECONDS);
 	wait_key(ERROR_SECONDS);
+	pool_free(h);
+	pool_free(names);
 	return status;
 }

@@ -33,6 +33,12 @@ void *pool_alloc(size_t bytes)
 	return loader_boot->AllocatePool(EfiLoaderData, bytes, &p) == EFI_SUCCESS ? p : NULL;
 }
 
+void pool_free(void *p)
+{
+	if (p)
+		(void)loader_boot->FreePool(p);
+}
+
 /* The map as it is now, in a pool buffer that the caller frees. */
 static bool map_now(struct efi_map *map)
 {
@@ -47,7 +53,7 @@ static bool map_now(struct efi_map *map)
 	if (!buf)
 		return false;
 	if (loader_boot->GetMemoryMap(&size, buf, &key, &descriptor_size, &version) != EFI_SUCCESS) {
-		(void)loader_boot->FreePool(buf);
+		pool_free(buf);
 		return false;
 	}
 	*map = (struct efi_map){ buf, size, descriptor_size };
@@ -56,18 +62,17 @@ static bool map_now(struct efi_map *map)
 
 bool image_place(const uint8_t *file, const struct image *image, uint8_t **at)
 {
-	uint64_t highest = MIN(image->highest, LOADER_BELOW - 1);
+	uint64_t lowest = image->lowest, highest = MIN(image->highest, LOADER_BELOW - 1);
+	uint64_t size = pages_of(image->size) << PAGE_SHIFT, place;
 	struct efi_map map;
-	uint64_t place;
 
 	for (unsigned i = 0; i < PLACES_MAX; i++) {
 		bool found;
 
 		if (!map_now(&map))
 			return false;
-		found = efi_map_find(&map, pages_of(image->size) << PAGE_SHIFT, image->align, image->lowest, highest,
-				     image->prefer_high, &place);
-		(void)loader_boot->FreePool((void *)(uintptr_t)map.descriptors);
+		found = efi_map_find(&map, size, image->align, lowest, highest, image->prefer_high, &place);
+		pool_free((void *)(uintptr_t)map.descriptors);
 		if (!found)
 			return false;
 		if (loader_boot->AllocatePages(AllocateAddress, EfiLoaderData, pages_of(image->size), &place) == EFI_SUCCESS) {
@@ -75,6 +80,11 @@ bool image_place(const uint8_t *file, const struct image *image, uint8_t **at)
 			image_load(file, image, *at);
 			return true;
 		}
+		/* Whatever the firmware has against it, the next one. */
+		if (image->prefer_high)
+			highest = place + size - 2;
+		else
+			lowest = place + 1;
 	}
 	return false;
 }

@@ -48,20 +48,22 @@ static bool set_format(const struct pixel_mode *mode, struct boot_screen *out)
 
 bool pixels_screen(const struct pixel_mode *mode, struct boot_screen *out)
 {
-	uint64_t pitch, bytes;
+	uint64_t pitch, height = mode->height;
 
 	memset(out, 0, sizeof(*out));
 	if (!mode->base || !mode->width || !mode->height || mode->pixels_per_line < mode->width || !set_format(mode, out))
 		goto none;
 	pitch = (uint64_t)mode->pixels_per_line * (out->bpp / BITS_PER_BYTE);
-	bytes = pitch * mode->height;
-	if (pitch > UINT32_MAX || mode->base + bytes < mode->base || (mode->size && bytes > mode->size))
+	/* Some firmware counts the width where it should count the whole line. What is left is good enough. */
+	if (mode->size)
+		height = MIN(height, mode->size / pitch);
+	if (pitch > UINT32_MAX || !height || mode->base + pitch * height < mode->base)
 		goto none;
 	out->kind = BOOT_SCREEN_RGB;
 	out->base = HPA(mode->base);
 	out->pitch = (uint32_t)pitch;
 	out->width = mode->width;
-	out->height = mode->height;
+	out->height = (uint32_t)height;
 	return true;
 none:
 	memset(out, 0, sizeof(*out));

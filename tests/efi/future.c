@@ -1,6 +1,7 @@
 /*
  * An EFI application that makes the machine what newer firmware leaves behind - 5-level paging, PCIDs, protection keys, as
- * far as the CPU has them - and then starts the loader beside it: \EFI\BOOT\LOADER.EFI.
+ * far as the CPU has them - and then starts the loader beside it: \EFI\BOOT\LOADER.EFI. While that leaves boot services,
+ * the memory map changes; where it comes back instead, what it has left behind is counted.
  */
 #include <efi.h>
 
@@ -13,6 +14,7 @@
 #define PTES      512
 #define PTE_P_W   3ull
 #define BELOW     0xffffffffull
+#define MAP_MAX   65536
 #define PATH      L"\\EFI\\BOOT\\LOADER.EFI"
 
 /* future.asm */
@@ -24,6 +26,9 @@ UINT32 cpuid7_ecx(void);
 UINT32 cpuid1_ecx(void);
 
 EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system);
+
+static EFI_SYSTEM_TABLE *firmware;
+static EFI_EXIT_BOOT_SERVICES exit_boot_services;
 
 static void say(EFI_SYSTEM_TABLE *system, const CHAR16 *text)
 {
@@ -50,6 +55,38 @@ static void make_future(EFI_SYSTEM_TABLE *system)
 		cr4_write(cr4_read() | CR4_PKE);
 		say(system, L"future: pke\r\n");
 	}
+}
+
+/* As if an event had run since the caller took the map. */
+static EFI_STATUS EFIAPI exit_with_an_old_key(EFI_HANDLE handle, UINTN key)
+{
+	static BOOLEAN changed;
+	EFI_PHYSICAL_ADDRESS page;
+
+	if (!changed && firmware->BootServices->AllocatePages(AllocateAnyPages, EfiRuntimeServicesData, 1, &page) == EFI_SUCCESS) {
+		changed = TRUE;
+		say(firmware, L"future: the memory map has changed\r\n");
+	}
+	return exit_boot_services(handle, key);
+}
+
+/* How many pages applications have. */
+static UINT64 loader_pages(EFI_SYSTEM_TABLE *system)
+{
+	static UINT8 map[MAP_MAX];
+	UINTN size = sizeof(map), key, step;
+	UINT32 version;
+	UINT64 pages = 0;
+
+	if (system->BootServices->GetMemoryMap(&size, (EFI_MEMORY_DESCRIPTOR *)map, &key, &step, &version) != EFI_SUCCESS)
+		return 0;
+	for (UINTN at = 0; at < size; at += step) {
+		const EFI_MEMORY_DESCRIPTOR *d = (const EFI_MEMORY_DESCRIPTOR *)(map + at);
+
+		if (d->Type == EfiLoaderCode || d->Type == EfiLoaderData)
+			pages += d->NumberOfPages;
+	}
+	return pages;
 }
 
 /* The device path of PATH on the volume that this application is from. */
@@ -88,6 +125,7 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 	EFI_DEVICE_PATH *path;
 	EFI_HANDLE loader;
 	EFI_STATUS status;
+	UINT64 before;
 
 	status = system->BootServices->HandleProtocol(handle, &guid, (void **)&self);
 	if (status != EFI_SUCCESS)
@@ -95,9 +133,16 @@ EFI_STATUS efi_main(EFI_HANDLE handle, EFI_SYSTEM_TABLE *system)
 	path = path_of(system, self->DeviceHandle);
 	if (!path)
 		return EFI_OUT_OF_RESOURCES;
+	before = loader_pages(system);
 	status = system->BootServices->LoadImage(FALSE, handle, path, NULL, 0, &loader);
 	if (status != EFI_SUCCESS)
 		return status;
 	make_future(system);
-	return system->BootServices->StartImage(loader, NULL, NULL);
+	firmware = system;
+	exit_boot_services = system->BootServices->ExitBootServices;
+	system->BootServices->ExitBootServices = exit_with_an_old_key;
+	status = system->BootServices->StartImage(loader, NULL, NULL);
+	system->BootServices->ExitBootServices = exit_boot_services;
+	say(system, loader_pages(system) > before ? L"future: memory is left\r\n" : L"future: all memory is back\r\n");
+	return status;
 }

@@ -14,6 +14,9 @@ LOADER = BUILD / "BOOTX64.EFI"
 EFI_APPLICATION = 10
 UEFI_START = 60  # seconds, fast emulator
 CLUSTER = 512
+# A firmware that starts what is signed with this key only
+SECURE = "/usr/share/OVMF/OVMF_{}_4M.snakeoil.fd"
+KEY = "/usr/share/ovmf/PkKek-1-snakeoil"
 IN_FAT = b"TREFOIL ELF"  # how a FAT directory writes the name
 
 
@@ -28,10 +31,10 @@ def stick(workdir, payload):
     """stick(conf): an image with the hypervisor, this configuration and the payload hello."""
     out = workdir / "stick.img"
 
-    def make(conf=payload_conf("a", "hello.elf"), elf=TREFOIL):
+    def make(conf=payload_conf("a", "hello.elf"), elf=TREFOIL, loader=LOADER):
         (workdir / "trefoil.conf").write_text(conf)
         shutil.copy(payload("hello"), workdir / "hello.elf")
-        run_tool("tools/mkusb.sh", "-m", "-f", "0", out, elf, LOADER, workdir / "trefoil.conf")
+        run_tool("tools/mkusb.sh", "-m", "-f", "0", out, elf, loader, workdir / "trefoil.conf")
         return out
 
     yield make
@@ -72,6 +75,24 @@ def test_image_rules():
         end = section.VirtualAddress + section.Misc_VirtualSize
     entry = pe.OPTIONAL_HEADER.AddressOfEntryPoint
     assert [s.VirtualAddress <= entry < s.VirtualAddress + s.Misc_VirtualSize for s in executable] == [True]
+
+
+@pytest.mark.parametrize("signed", [True, False])
+def test_secure_boot(stick, boot, workdir, signed):
+    """The loader can be signed with a key of one's own; without a signature it does not start."""
+    loader = LOADER
+    if signed:
+        loader = workdir / "signed.efi"
+        loader.unlink(missing_ok=True)
+        run_tool("osslsigncode", "sign", "-certs", f"{KEY}.pem", "-key", f"{KEY}.key", "-pass", "snakeoil", "-h", "sha256",
+                 "-in", LOADER, "-out", loader)
+    flash = [f"if=pflash,format=raw,snapshot=on,file={SECURE.format(part)}" for part in ("CODE", "VARS")]
+    machine = boot(None, emulator="qemu", disk=stick(loader=loader), memory=256, cpu="Nehalem", machine="q35,smm=on",
+                   extra=("-global", "driver=cfi.pflash01,property=secure,value=on", "-drive", flash[0], "-drive", flash[1]))
+    if signed:
+        machine.expect("event=boot loader=Trefoil EFI loader", UEFI_START)
+    else:
+        machine.expect(r"BdsDxe: failed to load Boot\d+ [^\r\n]*: Access Denied", UEFI_START, never="trefoil: EFI loader")
 
 
 def test_refusal_of_the_hypervisor(stick, boot):
@@ -158,14 +179,38 @@ def test_edited_on_another_machine(stick, boot, workdir, payload):
     machine.expect("event=boot", 20)
 
 
+def behind_future(disk):
+    """FUTURE.EFI starts the loader."""
+    edit(disk, "mcopy", LOADER, "::/EFI/BOOT/LOADER.EFI")
+    edit(disk, "mcopy", "-o", BUILD / "tests" / "FUTURE.EFI", "::/EFI/BOOT/BOOTX64.EFI")
+    return disk
+
+
+def test_the_memory_map_changes_at_the_last_moment(stick, boot):
+    """The first key for ExitBootServices() is an old one."""
+    machine = start(boot, behind_future(stick()))
+    machine.expect("trefoil: starting the hypervisor", UEFI_START)
+    machine.expect("future: the memory map has changed", 10)
+    machine.expect("event=boot loader=Trefoil EFI loader", 20)
+
+
+def test_memory_is_given_back(stick, boot):
+    """A file that is a directory ends it when hypervisor, configuration and another file have been loaded."""
+    disk = behind_future(stick(payload_conf("a", "hello.elf") + payload_conf("b", "folder")))
+    edit(disk, "mmd", "::/trefoil/folder")
+    machine = start(boot, disk)
+    machine.expect(r"trefoil: loaded hello\.elf", UEFI_START)
+    machine.expect(r"error: cannot read \\trefoil\\folder: ", 10)
+    machine.expect("Press a key", 10)
+    machine.send("\r")
+    machine.expect("future: all memory is back", 10, never="future: memory is left")
+
+
 @pytest.mark.parametrize("cpu, exclude, features", [("corei7_haswell_4770", "", ["pcide"]),
                                                     ("sapphire_rapids", "cet", ["la57", "pcide", "pke"])])
 def test_what_newer_firmware_leaves_on(stick, boot, cpu, exclude, features):
     """5-level paging, PCIDs and protection keys are on when boot services end. Not CET: OVMF and Bochs disagree on it."""
-    disk = stick()
-    edit(disk, "mcopy", LOADER, "::/EFI/BOOT/LOADER.EFI")
-    edit(disk, "mcopy", "-o", BUILD / "tests" / "FUTURE.EFI", "::/EFI/BOOT/BOOTX64.EFI")
-    machine = boot(None, disk=disk, bios=OVMF, memory=256, cpu=cpu, exclude=exclude)
+    machine = boot(None, disk=behind_future(stick()), bios=OVMF, memory=256, cpu=cpu, exclude=exclude)
     for feature in features:
         machine.expect(f"future: {feature}", UEFI_START)
     machine.expect("event=boot loader=Trefoil EFI loader", 20)

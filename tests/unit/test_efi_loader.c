@@ -261,7 +261,7 @@ static void modes_that_cannot_be_painted_to(void **state)
 	no_screen(&mode);
 	mode = mode_of(PIXEL_RGBX), mode.base = UINT64_MAX - 0x1000;
 	no_screen(&mode);
-	mode = mode_of(PIXEL_RGBX), mode.size = 1040 * 4 * 768 - 1;
+	mode = mode_of(PIXEL_RGBX), mode.size = 1040 * 4 - 1;
 	no_screen(&mode);
 	mode = mode_of(PIXEL_BIT_MASK); /* no masks */
 	no_screen(&mode);
@@ -269,6 +269,24 @@ static void modes_that_cannot_be_painted_to(void **state)
 	no_screen(&mode);
 	mode.green = 0xff00, mode.blue = 0x1ff; /* overlap */
 	no_screen(&mode);
+}
+
+static void only_lines_that_lie_in_the_framebuffer(void **state)
+{
+	struct pixel_mode mode = mode_of(PIXEL_RGBX);
+	struct boot_screen s;
+
+	(void)state;
+	mode.size = 1040 * 4 * 768;
+	assert_true(pixels_screen(&mode, &s));
+	assert_int_equal(s.height, 768);
+	mode.size--;
+	assert_true(pixels_screen(&mode, &s));
+	assert_int_equal(s.height, 767);
+	mode.size = 1024 * 4 * 768; /* the width without the padding */
+	assert_true(pixels_screen(&mode, &s));
+	assert_int_equal(s.height, 756);
+	assert_int_equal(s.pitch, 1040 * 4);
 }
 
 static void ignore(void *ctx, unsigned line, const char *vm, const char *key, const char *expected)
@@ -428,6 +446,7 @@ int main(void)
 		cmocka_unit_test_setup(finding_a_place, fresh),
 		cmocka_unit_test(pixel_formats),
 		cmocka_unit_test(modes_that_cannot_be_painted_to),
+		cmocka_unit_test(only_lines_that_lie_in_the_framebuffer),
 		cmocka_unit_test(files_are_listed_once_and_in_order),
 		cmocka_unit_test(more_files_than_modules),
 		cmocka_unit_test(the_hypervisor_understands_it),

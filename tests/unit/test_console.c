@@ -1,130 +1,5 @@
-/* The console multiplexer: what a person sees on the line, what a guest is told, and that nothing shown is lost. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <cmocka.h>
-#include "core/console.h"
-#include "core/vt.h"
-
-#define OUT_SIZE  4096
-#define SHARE     (OUT_SIZE / 4)
-#define HISTORY   65536
-#define SCREEN    (1 << 20)
-#define PREFIX    "\x1d"
-
-struct guest {
-	struct vconsole vc;
-	uint8_t history[HISTORY];
-	char typed[4096];
-	size_t ntyped, takes; /* how many more bytes it takes */
-	unsigned readies;
-};
-
-static struct console_mux mux;
-static uint8_t outbuf[OUT_SIZE];
-static struct guest web, db;
-static char screen[SCREEN];
-static size_t nscreen, budget; /* how many more bytes the line takes */
-static char acts[256];
-
-static size_t line_send(void *ctx, const uint8_t *buf, size_t n)
-{
-	(void)ctx;
-	n = MIN(n, budget);
-	assert_true(nscreen + n < SCREEN);
-	memcpy(screen + nscreen, buf, n);
-	nscreen += n;
-	screen[nscreen] = 0;
-	if (budget != SIZE_MAX)
-		budget -= n;
-	return n;
-}
-
-static size_t guest_input(void *ctx, const uint8_t *buf, size_t n)
-{
-	struct guest *g = ctx;
-
-	n = MIN(n, g->takes);
-	assert_true(g->ntyped + n < sizeof(g->typed));
-	memcpy(g->typed + g->ntyped, buf, n);
-	g->ntyped += n;
-	g->typed[g->ntyped] = 0;
-	g->takes -= n;
-	return n;
-}
-
-static void guest_ready(void *ctx) { ((struct guest *)ctx)->readies++; }
-
-static void note(const char *what, const char *name)
-{
-	strcat(acts, what);
-	strcat(acts, name);
-	strcat(acts, ";");
-}
-static void cmd_restart(void *ctx, struct vconsole *vc) { (void)ctx; note("restart ", vc->name); }
-static void cmd_stop(void *ctx, struct vconsole *vc) { (void)ctx; note("stop ", vc->name); }
-static void cmd_start(void *ctx, struct vconsole *vc) { (void)ctx; note("start ", vc->name); }
-static void cmd_power_off(void *ctx) { (void)ctx; note("off", ""); }
-static void cmd_stats(void *ctx, struct console_mux *m) { (void)ctx; console_print(m, "exits 7\nticks 8\n"); }
-static void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t size)
-{
-	(void)ctx;
-	snprintf(state, size, "state of %s", vc->name);
-}
-
-static int setup(void **state)
-{
-	const struct console_port port = { NULL, line_send };
-	const struct console_cmds cmds = { NULL, cmd_list, cmd_stats, cmd_restart, cmd_stop, cmd_start, cmd_power_off };
-
-	(void)state;
-	memset(&web, 0, sizeof(web));
-	memset(&db, 0, sizeof(db));
-	web.takes = db.takes = SIZE_MAX;
-	nscreen = 0;
-	screen[0] = acts[0] = 0;
-	budget = SIZE_MAX;
-	console_init(&mux, &port, &cmds, outbuf, sizeof(outbuf));
-	console_add(&mux, &web.vc, "web", guest_input, guest_ready, &web, web.history, HISTORY);
-	console_add(&mux, &db.vc, "db", guest_input, guest_ready, &db, db.history, HISTORY);
-	return 0;
-}
-
-static size_t say(struct guest *g, const char *s) { return vconsole_write(&g->vc, (const uint8_t *)s, strlen(s)); }
-static void keys(const char *s) { console_rx(&mux, (const uint8_t *)s, strlen(s)); }
-static void log_line(const char *s) { console_log(&mux, s, strlen(s)); }
-
-/* What has come since the last call. */
-static const char *seen(void)
-{
-	static char copy[SCREEN];
-
-	budget = SIZE_MAX;
-	console_pump(&mux);
-	memcpy(copy, screen, nscreen + 1);
-	nscreen = 0;
-	screen[0] = 0;
-	return copy;
-}
-
-static void focus_on(struct guest *g)
-{
-	console_focus(&mux, &g->vc);
-	seen();
-}
-
-static unsigned count(const char *hay, const char *needle)
-{
-	unsigned n = 0;
-
-	for (; (hay = strstr(hay, needle)) != NULL; hay++)
-		n++;
-	return n;
-}
+/* The console multiplexer: what a person sees on the line, and what the keys do. */
+#include "console_fixture.h"
 
 static void test_log_first(void **state)
 {
@@ -230,236 +105,6 @@ static void test_log_from_before(void **state)
 	assert_null(strstr(seen(), "early"));
 	console_focus(&mux, NULL);
 	assert_non_null(strstr(seen(), "early one\r\nearly two\r\nlate\r\nwith the guest\r\n"));
-}
-
-static void test_log_tears_a_line_cleanly(void **state)
-{
-	(void)state;
-	focus_on(&web);
-	say(&web, "done\r\n/ # l");
-	log_line("first");
-	log_line("second");
-	assert_string_equal(seen(), "done\r\n/ # l\r\nfirst\r\nsecond\r\n/ # l");
-	say(&web, "s\r\n");
-	assert_string_equal(seen(), "s\r\n");
-	log_line("between lines");
-	say(&web, "next");
-	assert_string_equal(seen(), "between lines\r\nnext");
-}
-
-static void test_torn_details(void **state)
-{
-	char longline[CONSOLE_LINE_MAX + 2];
-
-	(void)state;
-	focus_on(&web);
-	/* CR and LF torn apart: no empty line, nothing twice. */
-	say(&web, "text\r");
-	log_line("log");
-	say(&web, "\nnext\r\n");
-	assert_string_equal(seen(), "text\r\r\nlog\r\nnext\r\n");
-	say(&web, "text\r");
-	log_line("log");
-	say(&web, "50%");
-	assert_string_equal(seen(), "text\r\r\nlog\r\n50%");
-	/* A query to the terminal and a bell are not repeated; an unfinished sequence is cancelled first. */
-	say(&web, "\r\n\a# \x1b[1mls\x1b[6n");
-	log_line("log");
-	assert_string_equal(seen(), "\r\n\a# \x1b[1mls\x1b[6n" PLAIN_RESTORE "\r\nlog\r\n# \x1b[1mls");
-	say(&web, "\x1b[m\r\n\x1b[3");
-	log_line("log");
-	say(&web, "1mred");
-	assert_string_equal(seen(), "\x1b[m\r\n\x1b[3\x18\r\nlog\r\n\x1b[31mred");
-	/* What a progress line wrote over itself is not repeated. */
-	say(&web, "\x1b[m\r\n10%\r20%");
-	log_line("log");
-	assert_string_equal(seen(), "\x1b[m\r\n10%\r20%\r\nlog\r\n20%");
-	/* A guest that ends its lines with LF alone. */
-	say(&web, "\none\ntwo");
-	seen();
-	log_line("log");
-	assert_string_equal(seen(), "\r\nlog\r\ntwo");
-	/* Too long to keep: goes on where it was. */
-	say(&web, "\r\n");
-	memset(longline, 'x', sizeof(longline));
-	longline[sizeof(longline) - 1] = 0;
-	say(&web, longline);
-	seen();
-	log_line("log");
-	say(&web, "y\r\n");
-	assert_string_equal(seen(), "\r\nlog\r\ny\r\n");
-}
-
-/* What stands in the terminal's row in which `text` begins, if it can be read there. */
-static bool readable(const char *bytes, const char *text)
-{
-	static cell_t cells[80 * 25];
-	struct vt vt;
-
-	vt_init(&vt, cells, 80, 25);
-	vt_write(&vt, (const uint8_t *)bytes, strlen(bytes));
-	for (uint32_t y = 0; y < vt.rows; y++) {
-		const cell_t *row = vt_row(&vt, y);
-		size_t n = 0;
-
-		while (text[n] && cell_glyph(row[n]) == (unsigned char)text[n] && cell_fg(row[n]) == CELL_WHITE &&
-		       cell_bg(row[n]) == CELL_BLACK)
-			n++;
-		if (!text[n])
-			return true;
-	}
-	return false;
-}
-
-static void test_log_is_readable_behind_anything(void **state)
-{
-	static const char *const nasty[] = {
-		"\x1b[8m", "\x1b[8mx\n", "\x1b[30;40m\n", "\x1b[0;7m\n", "\x0e\x1b)0", "\x1b(0\n", "\x1b]0;title", "\x1b]0;title\n", "\x1bP\n",
-		"\x1b[?7l\x1b[1;78H", "\x1b[4h\n", "\x1b[;31", "\x1b[8m\x1b" "7\x1b[m\x1b" "8\n", "\x1b[8m\x1b[s\x1b[m\x1b[u\n", "\x1b(", "\x1b",
-		"\x1b[8m\x1b[0;0;0;0;0;0;0;0;0;0;0;0;0;0;0;0;0m\n", "\x1b[8m\x1b[?1049h\x1b[m\x1b[?1049l\n", "\x1b[1?\xff", "\x1bP\x1b\x01\x1b\a",
-		"\x0e\x1b)0\x1b]\x0f\a\n", "\xe2\x80\r\n",
-	};
-	const char *log = "[    1.000000] cpu0 info test: event=seen with=ijklmnopq and=more";
-
-	(void)state;
-	focus_on(&web);
-	for (size_t i = 0; i < ARRAY_SIZE(nasty); i++) {
-		say(&web, nasty[i]);
-		log_line(log);
-		const char *all = seen(), *at = strstr(all, log);
-
-		if (!readable(all, log))
-			fail_msg("not readable behind number %zu", i);
-		assert_true(at > all && at[-1] == '\n'); /* for those who search for it by line */
-		assert_null(strstr(at, "\x1b[m"));
-		say(&web, "\x1b" "c\n");
-		seen();
-	}
-	/* All rows scroll again, with the cursor where it was. */
-	say(&web, "\x1b[2;4r\x1b[3;1Hthree\n");
-	for (unsigned i = 0; i < 8; i++)
-		log_line(log);
-	const char *all = seen();
-	assert_true(readable(all, "three"));
-	assert_int_equal(count(all, "\x1b[r"), 1);
-}
-
-/* What tidy programs send costs nothing. */
-static void test_log_behind_tidy_output(void **state)
-{
-	static const char *const tidy[] = {
-		"[  \x1b[0;32mOK\x1b[0m  ] Started.\n", "\x1b[1;31mred\x1b[m\n", "\x1b[?2004h\x1b[?25l\n", "\x1b(0lqk\x1b(B\n", "\x0elqk\x0f\n",
-		"\x1b[1;5r\x1b[r\n", "\x1b]0;title\x07\n", "\x1b]0;title\x1b\\\n", "\x1b[4hx\x1b[4l\n", "\x1b[?7lx\x1b[?7h\n", "\x1b[2J\n",
-	};
-
-	(void)state;
-	focus_on(&web);
-	for (size_t i = 0; i < ARRAY_SIZE(tidy); i++) {
-		char expected[128];
-
-		say(&web, tidy[i]);
-		log_line("log");
-		snprintf(expected, sizeof(expected), "%slog\r\n", tidy[i]);
-		assert_string_equal(seen(), expected);
-	}
-}
-
-/* A prompt that sets the window's title must not come back without the title's end: it would swallow all that follows. */
-static void test_torn_prompt_with_title(void **state)
-{
-	(void)state;
-	focus_on(&web);
-	say(&web, "\a\x1b]0;me@web\ame@web$ ");
-	seen();
-	log_line("log");
-	assert_string_equal(seen(), "\r\nlog\r\n\x1b]0;me@web\ame@web$ ");
-}
-
-static void test_backpressure_loses_nothing(void **state)
-{
-	char *sent = malloc(SCREEN);
-	size_t n = 0, room, took;
-	unsigned rounds = 0;
-
-	(void)state;
-	assert_non_null(sent);
-	focus_on(&web);
-	srand(1);
-	while (n < 200000) {
-		uint8_t chunk[700];
-		size_t want = 1 + (size_t)rand() % sizeof(chunk);
-
-		for (size_t i = 0; i < want; i++)
-			chunk[i] = "abcdefg\r\n"[(n + i) % 9];
-		room = vconsole_room(&web.vc);
-		took = vconsole_write(&web.vc, chunk, want);
-		assert_true(took <= want && took >= MIN(room, want));
-		memcpy(sent + n, chunk, took);
-		n += took;
-		budget = (size_t)rand() % 400;
-		console_pump(&mux);
-		assert_true(++rounds < 100000);
-	}
-	budget = SIZE_MAX;
-	console_pump(&mux);
-	assert_int_equal(nscreen, n);
-	assert_memory_equal(screen, sent, n);
-	assert_int_equal(web.vc.lost, 0);
-	assert_true(web.readies > 0);
-	free(sent);
-}
-
-static void test_ready_comes_once_per_wait(void **state)
-{
-	static uint8_t big[OUT_SIZE * 2];
-	size_t took;
-
-	(void)state;
-	focus_on(&web);
-	memset(big, 'x', sizeof(big));
-	took = vconsole_write(&web.vc, big, sizeof(big));
-	assert_true(took >= SHARE && took <= SHARE + CONSOLE_BACKLOG + CONSOLE_GRACE);
-	assert_int_equal(vconsole_room(&web.vc), 0);
-	assert_int_equal(vconsole_write(&web.vc, big, 1), 0);
-	budget = 16;
-	console_pump(&mux);
-	assert_int_equal(web.readies, 0);
-	seen();
-	assert_int_equal(web.readies, 1);
-	assert_true(vconsole_room(&web.vc) > 0);
-	seen();
-	assert_int_equal(web.readies, 1);
-	/* A guest that only asked is told as well; so is one that goes out of view. */
-	vconsole_write(&web.vc, big, sizeof(big));
-	console_focus(&mux, &db.vc);
-	budget = 0;
-	console_pump(&mux);
-	assert_int_equal(web.readies, 2);
-	assert_true(vconsole_room(&web.vc) > 0);
-}
-
-/* A 16550 driver looks once and then fills the FIFO: whatever happens in between, 16 bytes must be taken. */
-static void test_room_is_a_promise(void **state)
-{
-	static uint8_t big[OUT_SIZE * 2];
-
-	(void)state;
-	memset(big, 'x', sizeof(big));
-	for (int i = 0; i < 8; i++)
-		vconsole_write(&db.vc, big, sizeof(big)); /* hidden, with a full history */
-	assert_true(vconsole_room(&db.vc) >= 16);
-	console_focus(&mux, &db.vc);
-	assert_int_equal(vconsole_room(&db.vc), 0);
-	assert_int_equal(vconsole_write(&db.vc, big, 16), 16);
-	while (vconsole_room(&db.vc) == 0) {
-		budget = 50;
-		console_pump(&mux);
-	}
-	/* Just room enough to say so; then the log takes all it can get. */
-	budget = 0;
-	for (int i = 0; i < 100; i++)
-		log_line("a line of the log that needs room in the output ring, and a rather long one at that");
-	assert_int_equal(vconsole_write(&db.vc, big, 16), 16);
 }
 
 static void test_log_never_waits(void **state)
@@ -597,35 +242,6 @@ static void test_show_all_catches_up(void **state)
 	assert_string_equal(seen(), "");
 }
 
-/* Two guests that write as fast as they may share the line; neither loses a byte. */
-static void test_fair_shares(void **state)
-{
-	static const char a[] = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n";
-	static const char b[] = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n";
-	size_t na = 0, nb = 0, sa = 0, sb = 0;
-	const char *s;
-
-	(void)state;
-	focus_on(&web);
-	console_show_all(&mux, true);
-	for (int i = 0; i < 20000; i++) {
-		size_t n = vconsole_write(&web.vc, (const uint8_t *)a + na % 64, 64 - na % 64);
-
-		na += n;
-		n = vconsole_write(&db.vc, (const uint8_t *)b + nb % 64, 64 - nb % 64);
-		nb += n;
-		budget = 16;
-		console_pump(&mux);
-	}
-	s = seen();
-	for (; *s; s++) {
-		sa += *s == 'a';
-		sb += *s == 'b';
-	}
-	assert_true(sa > 50000 && sb > 50000);
-	assert_true(sb >= nb / 64 * 62); /* every line of the prefixed one, once, but for its own "db| " */
-}
-
 static void test_input(void **state)
 {
 	(void)state;
@@ -756,7 +372,6 @@ static void test_print_is_cut_not_blocked(void **state)
 	assert_int_equal(count(s, "x"), 510);
 	assert_non_null(strstr(s, "x\r\n--- output cut"));
 }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -766,20 +381,11 @@ int main(void)
 		cmocka_unit_test_setup(test_banner_and_replay, setup),
 		cmocka_unit_test_setup(test_replay_is_bounded, setup),
 		cmocka_unit_test_setup(test_write_larger_than_history, setup),
-		cmocka_unit_test_setup(test_log_tears_a_line_cleanly, setup),
-		cmocka_unit_test_setup(test_torn_details, setup),
-		cmocka_unit_test_setup(test_log_is_readable_behind_anything, setup),
-		cmocka_unit_test_setup(test_log_behind_tidy_output, setup),
-		cmocka_unit_test_setup(test_torn_prompt_with_title, setup),
-		cmocka_unit_test_setup(test_backpressure_loses_nothing, setup),
-		cmocka_unit_test_setup(test_ready_comes_once_per_wait, setup),
-		cmocka_unit_test_setup(test_room_is_a_promise, setup),
 		cmocka_unit_test_setup(test_log_never_waits, setup),
 		cmocka_unit_test_setup(test_log_view, setup),
 		cmocka_unit_test_setup(test_show_all, setup),
 		cmocka_unit_test_setup(test_show_all_breaks_long_lines, setup),
 		cmocka_unit_test_setup(test_show_all_catches_up, setup),
-		cmocka_unit_test_setup(test_fair_shares, setup),
 		cmocka_unit_test_setup(test_input, setup),
 		cmocka_unit_test_setup(test_input_waits, setup),
 		cmocka_unit_test_setup(test_commands, setup),
@@ -787,5 +393,5 @@ int main(void)
 		cmocka_unit_test_setup(test_print_is_cut_not_blocked, setup),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests_name("console", tests, NULL, NULL);
 }

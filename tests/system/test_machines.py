@@ -8,7 +8,7 @@ from guest import LOG_LINE, Shell, linux_conf, payload_conf
 from test_shares import SLICE_TICKS
 
 SLOW = pytest.mark.slow
-# From the oldest with an unrestricted guest to the newest. Those that test_payloads.py has, too, can wait.
+# From the oldest with an unrestricted guest to the newest. Those that test_equivalence.py has, too, can wait.
 MODELS = ["corei5_arrandale_m520", *(pytest.param(cpu, marks=SLOW) for cpu in (
     "corei7_sandy_bridge_2600k", "corei7_ivy_bridge_3770k", "corei7_haswell_4770", "broadwell_ult", "corei7_skylake_x",
     "corei3_cnl", "tigerlake")), "corei7_icelake_u", "sapphire_rapids", "arrow_lake"]

@@ -11,6 +11,9 @@
 #define SERIAL_PORT_MIN 0x100 /* below are the board's own devices */
 #define SERIAL_PORT_MAX 0xfff8
 #define WEIGHT_MAX    10000
+#define WATCHDOG_MS_MIN 100
+#define WATCHDOG_MS_MAX 86400000
+#define WATCHDOG_TEXT_MAX 16
 #define WORDS_MAX     6
 #define NAME_EXPECTED "[vm NAME], the name of a-z, 0-9 and '-', shorter than " TEXT_OF(VM_NAME_MAX) ", and not \"log\""
 #define LOG_NAME      "log" /* what focus calls the hypervisor's log */
@@ -109,6 +112,28 @@ static bool set_memory(void *obj, const struct key *k, const char *value)
 	return true;
 }
 
+/* A time with its unit, or off. */
+static bool set_watchdog(void *obj, const struct key *k, const char *value)
+{
+	size_t digits = 0;
+	char number[WATCHDOG_TEXT_MAX];
+	struct vm_config *vm = obj;
+	uint64_t v, ms;
+
+	if (!strcmp(value, "off")) {
+		vm->watchdog_ms = 0;
+		return true;
+	}
+	while (value[digits] >= '0' && value[digits] <= '9')
+		digits++;
+	ms = !strcmp(value + digits, "s") ? 1000 : !strcmp(value + digits, "ms") ? 1 : 0;
+	if (!ms || !tf_strncpy(number, value, digits, sizeof(number)) || tf_parse_u64(number, false, &v) != TF_OK ||
+	    v > k->max || v * ms < k->min || v * ms > k->max)
+		return false;
+	vm->watchdog_ms = (uint32_t)(v * ms);
+	return true;
+}
+
 /* In the order of enum vmx_feature. */
 #define DISABLE_WORDS "vpid preemption-timer tpr-shadow apicv ept-2m ept-1g ept-ad x2apic"
 static const char *const disable_words[] = { "vpid", "preemption-timer", "tpr-shadow", "apicv", "ept-2m", "ept-1g",
@@ -154,6 +179,7 @@ static bool set_serial(void *obj, const struct key *k, const char *value)
 
 _Static_assert(sizeof(enum vm_kind) == 4 && sizeof(enum vm_console) == 4 && sizeof(enum vm_on_exit) == 4, "set_choice");
 _Static_assert(VM_MEMORY_MIN == MiB(4) && VM_MEMORY_MAX == GiB(1024), "the text below says so");
+_Static_assert(WATCHDOG_MS_MIN == 100 && WATCHDOG_MS_MAX == 86400 * 1000, "the text below says so");
 
 #define BOOL_WORDS    { "off", "on", "no", "yes", "false", "true" }
 #define BOOL_EXPECTED "on or off"
@@ -177,10 +203,12 @@ static const struct key vm_keys[] = {
 	  .words = { [VM_CONSOLE_MUX] = "mux", [VM_CONSOLE_COM2] = "com2", [VM_CONSOLE_NONE] = "none" } },
 	{ "on_exit", "halt or restart", set_choice, VM(on_exit),
 	  .words = { [VM_ON_EXIT_HALT] = "halt", [VM_ON_EXIT_RESTART] = "restart" } },
+	{ "watchdog", "off, or a time from 100ms to 86400s", set_watchdog, .min = WATCHDOG_MS_MIN, .max = WATCHDOG_MS_MAX },
 	{ "autostart", BOOL_EXPECTED, set_flag, VM(autostart), .words = BOOL_WORDS },
 	{ "hypervisor", BOOL_EXPECTED, set_flag, VM(hypervisor_bit), .words = BOOL_WORDS },
 	{ "apicv", "auto or off", set_flag, VM(apicv), .words = { "off", "auto" } },
 #ifdef TF_TEST_HOOKS
+	{ "mutate", "COUNT:SEED:RUN", set_text, VM(mutate), .size = MUTATE_MAX },
 	{ "break_vmcs", "ENCODING:VALUE ...", set_text, VM(break_vmcs), .size = BREAK_VMCS_MAX },
 #endif
 };

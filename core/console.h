@@ -47,6 +47,7 @@ struct console_cmds {
 	void (*restart)(void *ctx, struct vconsole *vc);
 	void (*stop)(void *ctx, struct vconsole *vc);
 	void (*start)(void *ctx, struct vconsole *vc);
+	void (*audit)(void *ctx);
 	void (*power_off)(void *ctx);
 };
 

@@ -14,8 +14,9 @@ static const char help[] =
 	"  a  show all guests, on/off    g  show log lines, on/off\n"
 	"  i  list the guests            s  statistics\n"
 	"  b  begin (start) the guest    k  kill (stop) it\n"
-	"  r  restart the guest          q  power the machine off\n"
-	"  Ctrl-]  send Ctrl-] itself    ?  this help\n";
+	"  r  restart the guest          v  verify who can reach what memory\n"
+	"  q  power the machine off      ?  this help\n"
+	"  Ctrl-]  send Ctrl-] itself\n";
 
 void vconsole_flush_input(struct vconsole *vc)
 {
@@ -133,6 +134,14 @@ static void command(struct console_mux *m, uint8_t key)
 			m->cmds.stats(m->cmds.ctx, m);
 		else
 			console_print(m, "--- statistics: not available ---\n");
+		break;
+	case 'v':
+		if (m->cmds.audit) {
+			console_print(m, "--- verifying: the log tells ---\n");
+			m->cmds.audit(m->cmds.ctx);
+		} else {
+			console_print(m, "--- verify: not available ---\n");
+		}
 		break;
 	case 'r': act(m, m->cmds.restart, "restart"); break;
 	case 'k': act(m, m->cmds.stop, "stop"); break;

@@ -10,6 +10,7 @@
 
 #define LINE_POLL_US    1000
 #define LINE_OVERDUE_US 20000
+#define LINE_SELDOM_US  100000 /* with an interrupt, in case one is lost: an edge comes once only */
 
 struct line {
 	struct uart *uart;
@@ -25,7 +26,7 @@ static inline void line_served(struct line *l, bool transmitting)
 	uint64_t now = rdtsc();
 
 	l->transmitting = transmitting;
-	l->due = !l->proven ? now + tsc_from_us(LINE_POLL_US) : transmitting ? now + tsc_from_us(LINE_OVERDUE_US) : DEV_NEVER;
+	l->due = now + tsc_from_us(!l->proven ? LINE_POLL_US : transmitting ? LINE_OVERDUE_US : LINE_SELDOM_US);
 	uart_interrupts(l->uart, true, transmitting);
 }
 

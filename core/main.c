@@ -6,6 +6,7 @@
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/trace.h"
 #include "arch/x86_64/tsc.h"
+#include "core/audit.h"
 #include "core/com2.h"
 #include "core/config.h"
 #include "core/keyboard.h"
@@ -84,7 +85,10 @@ static void init_vmx(uint32_t disable)
 	for (unsigned f = 0; f < VMX_FEATURES; f++)
 		if (disable & BIT(f))
 			log_info("vmx", "event=disabled feature=%s", vmx_feature_name(f));
-	if (vmx_cpu_enable())
+	enum tf_err e = vmx_cpu_enable();
+	if (e == TF_ENOMEM)
+		core_refuse("memory", "there is no room for the VMXON region");
+	if (e)
 		core_refuse("VMX operation (VMXON failed)", "see the line above");
 	panic_dump_vmcs = dump_vmcs;
 	log_info("vmx",
@@ -123,7 +127,8 @@ static uint64_t work(void)
 {
 	vmm_work();
 	nmi_report();
-	return MIN(MIN(terminal_poll(), com2_poll()), MIN(keyboard_poll(), screen_paint()));
+	uint64_t audit = audit_work();
+	return MIN(MIN(MIN(terminal_poll(), com2_poll()), MIN(keyboard_poll(), screen_paint())), audit);
 }
 
 void core_main(const struct boot_info *bi)
@@ -133,6 +138,9 @@ void core_main(const struct boot_info *bi)
 	hpa_t config_frames;
 
 	log_info("core", "event=boot loader=%s", bi->loader);
+#ifdef TF_TEST_HOOKS
+	test_hook_boot(bi);
+#endif
 	if (vmx_probe(&why)) { /* before anything else: a machine that cannot is told at once */
 		machine_report_cpu();
 		core_refuse(why.missing, why.advice);
@@ -158,6 +166,7 @@ void core_main(const struct boot_info *bi)
 	init_mitigations(config);
 	fpu_init();
 	sched_init_cpu(config->slice_us);
+	audit_init(bi);
 	vmm_create_all(config, bi);
 	frame_free(config_frames, frame_order(sizeof(*config)));
 	if (vmm_count() == 0)

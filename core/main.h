@@ -3,3 +3,7 @@
 #include <tf/bootinfo.h>
 
 __noreturn void core_main(const struct boot_info *bi);
+#ifdef TF_TEST_HOOKS
+/* First of all: tests/hooks/command.c. */
+void test_hook_boot(const struct boot_info *bi);
+#endif

@@ -14,12 +14,12 @@
 /* The longest without a look at the machine's interrupts and at `work`, also if nobody wants the CPU. */
 #define BREATH_US 50000
 /* What a vCPU gets of its turn whatever timers are due: or those of hostile guests could leave no time for any. */
-#define UNDISTURBED_US 20
+#define UNDISTURBED_US 100
 
 struct sched_vcpu {
 	struct vcpu *v;
 	struct heap_node run;   /* key: virtual time; in the queue unless it runs or sleeps */
-	struct heap_node timer; /* key: the next deadline, TSC */
+	struct heap_node timer; /* key: the next deadline, TSC; in the heap unless it waits for its turn, see turn_timers() */
 	uint64_t vtime;
 	bool runnable;
 };
@@ -36,6 +36,7 @@ struct sched_cpu {
 	uint64_t undisturbed;   /* no timer ends the run in progress before this */
 	uint64_t work_at;       /* when `work` wants to be called */
 	bool resched, poked;
+	struct sched_vcpu *slept; /* whose turn has just ended by itself */
 	uint64_t idle;
 	struct heap_node *queue_slots[SCHED_MAX_VCPUS], *timer_slots[SCHED_MAX_VCPUS];
 	struct sched_vcpu vcpus[SCHED_MAX_VCPUS];
@@ -103,17 +104,40 @@ static void set_limit(struct sched_cpu *s)
 	s->limit.until = s->resched || s->poked ? 0 : until;
 }
 
+/* The time since the last charge was spent for `e`. */
+static void charge_to(struct sched_cpu *s, struct sched_vcpu *e, uint64_t now)
+{
+	uint64_t spent = now - s->charged;
+
+	e->vtime += virtual_ticks(e->v, spent);
+	e->v->ran += spent;
+	s->charged = now;
+	if (heap_holds(&e->run))
+		heap_set(&s->queue, &e->run, e->vtime);
+}
+
 static void charge(struct sched_cpu *s, uint64_t now)
 {
 	struct sched_vcpu *c = s->current;
-	uint64_t ran = now - s->charged;
 
-	c->vtime += virtual_ticks(c->v, ran);
-	c->v->ran += ran;
-	s->charged = now;
+	charge_to(s, c, now);
 	struct heap_node *top = heap_top(&s->queue);
 	uint64_t least = top ? MIN(top->key, c->vtime) : c->vtime;
 	s->vnow = MAX(s->vnow, least);
+}
+
+/*
+ * The timers of those that wait for their turn wait with them, and are looked at when it comes: nobody is disturbed for
+ * an interrupt that could not be taken.
+ */
+static void turn_timers(struct sched_cpu *s, struct sched_vcpu *e)
+{
+	bool waits = e->runnable && e != s->current;
+
+	if (waits || e->v->next_deadline == DEV_NEVER)
+		heap_remove(&s->timers, &e->timer);
+	else
+		heap_set(&s->timers, &e->timer, e->v->next_deadline);
 }
 
 static void wake(struct vcpu *v)
@@ -128,6 +152,7 @@ static void wake(struct vcpu *v)
 	e->runnable = true;
 	e->vtime = MAX(e->vtime, s->vnow > credit ? s->vnow - credit : 0);
 	heap_set(&s->queue, &e->run, e->vtime);
+	turn_timers(s, e);
 	if (s->current) {
 		uint64_t now = rdtsc();
 
@@ -144,12 +169,8 @@ static void wake(struct vcpu *v)
 static void deadline(struct vcpu *v)
 {
 	struct sched_cpu *s = mine();
-	struct sched_vcpu *e = v->sched;
 
-	if (v->next_deadline == DEV_NEVER)
-		heap_remove(&s->timers, &e->timer);
-	else
-		heap_set(&s->timers, &e->timer, v->next_deadline);
+	turn_timers(s, v->sched);
 	if (s->current)
 		set_limit(s);
 }
@@ -177,13 +198,21 @@ void sched_work_at(uint64_t tsc)
 
 uint64_t sched_idle_ticks(void) { return mine()->idle; }
 
-/* Each deadline once: a device that asks for the past again gets its turn at the next look. */
+/* Each deadline once: a device that asks for the past again gets its turn at the next look. Its owner pays. */
 static void run_timers(struct sched_cpu *s)
 {
 	uint64_t now = rdtsc();
 
-	for (uint32_t n = s->timers.n; n > 0 && next_timer(s) <= now; n--)
-		vcpu_timers_due(container_of(heap_top(&s->timers), struct sched_vcpu, timer)->v, now);
+	if (s->current)
+		charge(s, now);
+	else
+		s->charged = now;
+	for (uint32_t n = s->timers.n; n > 0 && next_timer(s) <= now; n--) {
+		struct sched_vcpu *e = container_of(heap_top(&s->timers), struct sched_vcpu, timer);
+
+		vcpu_timers_due(e->v, now);
+		charge_to(s, e, rdtsc());
+	}
 }
 
 /* Charges the running vCPU, and puts it back in the queue if another is to have the CPU. */
@@ -197,8 +226,11 @@ static void pick(struct sched_cpu *s)
 
 		if (s->current->runnable && !woken && now < s->slice_end && !s->resched)
 			return;
-		if (s->current->runnable)
-			heap_set(&s->queue, &s->current->run, s->current->vtime);
+		struct sched_vcpu *last = s->current;
+		s->current = NULL;
+		if (last->runnable)
+			heap_set(&s->queue, &last->run, last->vtime);
+		turn_timers(s, last);
 	}
 	s->resched = false;
 	struct heap_node *top = heap_top(&s->queue);
@@ -209,6 +241,9 @@ static void pick(struct sched_cpu *s)
 	s->charged = now;
 	s->slice_end = s->queue.n ? now + s->slice : DEV_NEVER;
 	s->vnow = MAX(s->vnow, s->current->vtime);
+	if (s->current->v->next_deadline <= now)
+		vcpu_timers_due(s->current->v, now);
+	turn_timers(s, s->current);
 }
 
 /* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, or work. */
@@ -234,12 +269,14 @@ void sched_run(uint64_t (*work)(void))
 		 * CPUs (Bochs 2.7) forget it for as long as the guest does not touch IF. */
 		interrupt_window();
 		run_timers(s);
-		s->poked = false;
-		uint64_t before = rdtsc();
-		s->work_at = work();
 		uint64_t now = rdtsc();
-		s->work_at = MIN(s->work_at, now + s->breath);
-		s->charged += now - before; /* nobody's time */
+		if (s->poked || now >= s->work_at) {
+			s->poked = false;
+			s->work_at = work();
+			uint64_t after = rdtsc();
+			s->work_at = MIN(s->work_at, after + s->breath);
+			s->charged += after - now; /* nobody's time */
+		}
 		pick(s);
 		if (!s->current) {
 			idle(s);
@@ -247,11 +284,16 @@ void sched_run(uint64_t (*work)(void))
 		}
 		struct vcpu *v = s->current->v;
 		vcpu_switch_in(v);
-		s->undisturbed = rdtsc() + least;
+		now = rdtsc();
+		if (s->slept && s->slept != s->current)
+			charge_to(s, s->slept, now); /* the other would not have had to come back */
+		s->slept = NULL;
+		s->undisturbed = now + least;
 		set_limit(s);
 		switch (vcpu_run(v, &s->limit)) {
 		case RUN_HALTED:
 			s->current->runnable = false;
+			s->slept = s->current;
 			break;
 		case RUN_STOPPED:
 			s->current->runnable = false;

@@ -3,6 +3,7 @@
 #include "arch/x86_64/lock.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/tsc.h"
+#include "core/audit.h"
 #include "core/console.h"
 #include "core/line.h"
 #include "core/log.h"
@@ -247,6 +248,12 @@ static void cmd_start(void *ctx, struct vconsole *vc)
 	vmm_request(vc->ctx, VMM_START);
 }
 
+static void cmd_audit(void *ctx)
+{
+	(void)ctx;
+	audit_request();
+}
+
 static void cmd_power_off(void *ctx)
 {
 	(void)ctx;
@@ -257,7 +264,7 @@ void terminal_init(const struct config *cfg)
 {
 	const struct console_port p = { NULL, port_send };
 	const struct console_cmds cmds = { .list = cmd_list, .stats = cmd_stats, .restart = cmd_restart, .stop = cmd_stop,
-					   .start = cmd_start, .power_off = cmd_power_off };
+					   .start = cmd_start, .audit = cmd_audit, .power_off = cmd_power_off };
 
 	unsigned order = frame_order(sizeof(*terminal));
 	hpa_t frames;

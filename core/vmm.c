@@ -22,11 +22,12 @@ static uint32_t nslots;
 static bool power_off_requested, power_off_with_last;
 static int64_t unix_at_start; /* host clock when `tsc_boot` was: the clock is read once */
 
-/* A guest that ends again and again is started at once a few times, then once in a while: what each start costs, and says
- * in the log, would be the others' loss. */
+/* A guest that ends again and again is started at once a few times, then after delays that double: what each start costs,
+ * and says in the log, would be the others' loss. */
 #define RESTARTS_AT_ONCE 4
 #define RESTART_SOON_US  10000000
 #define RESTART_DELAY_US 1000000
+#define RESTART_DOUBLES  4
 
 /* A boot module by its name: the first word of its string. */
 static const struct boot_module *find_module(const struct boot_info *bi, const char *name, size_t len)
@@ -97,6 +98,10 @@ static bool com2_free(const struct vm_config *cfg)
 	return !why;
 }
 
+#ifndef TF_TEST_HOOKS
+static bool test_hook_create(const struct vm_config *cfg, uint32_t tries) { (void)cfg; return !tries; }
+#endif
+
 static void create(const struct vm_config *cfg, const struct boot_info *bi)
 {
 	struct load_request req;
@@ -135,7 +140,8 @@ void vmm_create_all(const struct config *cfg, const struct boot_info *bi)
 	unix_at_start = rtc_read_unix() - (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
 	power_off_with_last = cfg->poweroff;
 	for (uint32_t i = 0; i < cfg->nvms; i++)
-		create(&cfg->vms[i], bi);
+		for (uint32_t tries = 0, before = nslots; nslots == before && test_hook_create(&cfg->vms[i], tries); tries++)
+			create(&cfg->vms[i], bi);
 	for (uint32_t i = 0; i < nslots; i++)
 		if (slots[i].vm->cfg.autostart)
 			start(slots[i].vm);
@@ -176,9 +182,10 @@ static void start_again(struct vm *vm)
 		vmm_request(vm, VMM_START);
 		return;
 	}
+	uint64_t delay = RESTART_DELAY_US << MIN(slots[vm->id].hasty - RESTARTS_AT_ONCE - 1, (uint32_t)RESTART_DOUBLES);
 	slots[vm->id].waiting = true;
-	vcpu_arm(vm->vcpus[0], TIMER_RESTART, now + tsc_from_us(RESTART_DELAY_US));
-	log_info("vmm", "vm=%s event=restart-delayed delay=%u", vm->cfg.name, RESTART_DELAY_US);
+	vcpu_arm(vm->vcpus[0], TIMER_RESTART, now + tsc_from_us(delay));
+	log_info("vmm", "vm=%s event=restart-delayed delay=%lu", vm->cfg.name, delay);
 }
 
 void vmm_stopped(struct vm *vm)
@@ -190,8 +197,8 @@ void vmm_stopped(struct vm *vm)
 	if (slots[vm->id].requests)
 		sched_poke();
 	log_info("vmm", "vm=%s event=stopped cause=%s starts=%lu", vm->cfg.name, vm_stop_name(vm->stop), vm->starts);
-	/* A guest that asks for a reset gets one; other ends are final unless on_exit says otherwise. */
-	if (again || vm->stop == VM_STOP_RESET)
+	/* A guest that asks for a reset gets one, as does one that hangs; other ends are final unless on_exit says otherwise. */
+	if (again || vm->stop == VM_STOP_RESET || vm->stop == VM_STOP_WATCHDOG)
 		start_again(vm);
 	else if (power_off_with_last && !any_alive())
 		vmm_request_power_off();

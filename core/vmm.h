@@ -16,3 +16,7 @@ void vmm_request_power_off(void);
 void vmm_work(void);
 uint32_t vmm_count(void);
 struct vm *vmm_vm(uint32_t i);
+#ifdef TF_TEST_HOOKS
+/* Is this VM, which was not created in so many tries, to be tried (again)? tests/hooks/faults.c */
+bool test_hook_create(const struct vm_config *cfg, uint32_t tries);
+#endif

@@ -2,6 +2,7 @@
 #include "guest/dev/vacpi.h"
 #include "guest/dev/vioapic.h"
 #include "guest/dev/vrtc.h"
+#include "guest/dev/vwatchdog.h"
 #include <tf/string.h>
 #include <tf/x86.h>
 
@@ -11,7 +12,7 @@ extern const uint8_t guest_dsdt_aml[], guest_dsdt_aml_end[]; /* guest/dsdt_aml.a
 #define OEM_TABLE_ID  "TREFOIL "
 #define CREATOR_ID    "TREF"
 #define TABLE_ALIGN   64 /* what the FACS needs is good for all */
-#define ENTRIES       2  /* of the RSDT and XSDT: FADT, MADT */
+#define ENTRIES       3  /* of the RSDT and XSDT: FADT, MADT, WDAT */
 
 /* ACPI 6.5, "System Description Table Header" */
 struct sdt_header {
@@ -149,9 +150,55 @@ enum { MADT_LAPIC = 0, MADT_IOAPIC = 1, MADT_ISO = 2, MADT_LAPIC_NMI = 4 };
 #define IRQ_PIT              0
 #define GSI_PIT              2 /* where a PC wires the 8254, and where the 8259s would come in */
 
+/* Microsoft, "Hardware Watchdog Timers Design Specification" */
+struct wdat_entry {
+	uint8_t action, instruction;
+	uint16_t reserved;
+	struct gas reg;
+	uint32_t value, mask;
+} __packed;
+
+struct wdat {
+	struct sdt_header h;
+	uint32_t header_length;
+	uint16_t pci_segment;
+	uint8_t pci_bus, pci_device, pci_function, reserved_45[3];
+	uint32_t period, max_count, min_count;
+	uint8_t flags, reserved_61[3];
+	uint32_t nentries;
+} __packed;
+_Static_assert(sizeof(struct wdat) == 68 && sizeof(struct wdat_entry) == 24, "WDAT");
+#define WDAT_HEADER_LENGTH 32 /* from header_length on */
+#define WDAT_NO_PCI        0xff
+#define WDAT_ENABLED       BIT(0)
+#define WDAT_WHOLE         0xffffffff
+enum {
+	WDAT_RESET = 1, WDAT_QUERY_COUNT = 4, WDAT_QUERY_TIMEOUT = 5, WDAT_SET_TIMEOUT = 6, WDAT_QUERY_RUNNING = 8,
+	WDAT_SET_RUNNING = 9, WDAT_QUERY_STOPPED = 10, WDAT_SET_STOPPED = 11, WDAT_QUERY_REBOOT = 16, WDAT_SET_REBOOT = 17,
+	WDAT_QUERY_STATUS = 32, WDAT_SET_STATUS = 33,
+};
+enum { READ_VALUE, READ_COUNT, WRITE_VALUE, WRITE_COUNT, PRESERVE = 0x80 };
+
+#define REG32(at) { .space = GAS_IO, .bit_width = 32, .access_size = GAS_DWORD, .address = VWATCHDOG_BASE + (at) }
+static const struct wdat_entry wdat_entries[] = {
+	{ WDAT_RESET, WRITE_VALUE, 0, REG32(VWATCHDOG_COUNT), 1, WDAT_WHOLE },
+	{ WDAT_QUERY_COUNT, READ_COUNT, 0, REG32(VWATCHDOG_COUNT), 0, WDAT_WHOLE },
+	{ WDAT_QUERY_TIMEOUT, READ_COUNT, 0, REG32(VWATCHDOG_TIMEOUT), 0, WDAT_WHOLE },
+	{ WDAT_SET_TIMEOUT, WRITE_COUNT, 0, REG32(VWATCHDOG_TIMEOUT), 0, WDAT_WHOLE },
+	{ WDAT_QUERY_RUNNING, READ_VALUE, 0, REG32(VWATCHDOG_CONTROL), VWATCHDOG_RUN, VWATCHDOG_RUN },
+	{ WDAT_SET_RUNNING, WRITE_VALUE | PRESERVE, 0, REG32(VWATCHDOG_CONTROL), VWATCHDOG_RUN, VWATCHDOG_RUN },
+	{ WDAT_QUERY_STOPPED, READ_VALUE, 0, REG32(VWATCHDOG_CONTROL), 0, VWATCHDOG_RUN },
+	{ WDAT_SET_STOPPED, WRITE_VALUE | PRESERVE, 0, REG32(VWATCHDOG_CONTROL), 0, VWATCHDOG_RUN },
+	{ WDAT_QUERY_REBOOT, READ_VALUE, 0, REG32(VWATCHDOG_CONTROL), VWATCHDOG_REBOOT, VWATCHDOG_REBOOT },
+	{ WDAT_SET_REBOOT, WRITE_VALUE | PRESERVE, 0, REG32(VWATCHDOG_CONTROL), VWATCHDOG_REBOOT, VWATCHDOG_REBOOT },
+	{ WDAT_QUERY_STATUS, READ_VALUE, 0, REG32(VWATCHDOG_STATUS), VWATCHDOG_FIRED, VWATCHDOG_FIRED },
+	{ WDAT_SET_STATUS, WRITE_VALUE, 0, REG32(VWATCHDOG_STATUS), VWATCHDOG_FIRED, VWATCHDOG_FIRED },
+};
+
 /* Where each table goes: offsets in the buffer. */
 struct layout {
-	size_t facs, dsdt, fadt, madt, rsdt, xsdt, end;
+	size_t facs, dsdt, fadt, madt, wdat, rsdt, xsdt, end;
+	unsigned entries; /* of the roots: without a watchdog one less */
 	size_t dsdt_length, madt_length;
 };
 
@@ -197,9 +244,10 @@ static size_t place(size_t *next, size_t length)
 	return at;
 }
 
-static struct layout make_layout(uint32_t vcpus)
+static struct layout make_layout(uint32_t vcpus, bool watchdog)
 {
 	struct layout l = {
+		.entries = watchdog ? ENTRIES : ENTRIES - 1,
 		.dsdt_length = (size_t)(guest_dsdt_aml_end - guest_dsdt_aml),
 		.madt_length = sizeof(struct madt) + vcpus * sizeof(struct madt_lapic) + sizeof(struct madt_ioapic) +
 			       2 * sizeof(struct madt_iso) + sizeof(struct madt_lapic_nmi),
@@ -212,6 +260,8 @@ static struct layout make_layout(uint32_t vcpus)
 	l.facs = place(&next, sizeof(struct facs));
 	l.madt = place(&next, l.madt_length);
 	l.dsdt = place(&next, l.dsdt_length);
+	if (watchdog)
+		l.wdat = place(&next, sizeof(struct wdat) + sizeof(wdat_entries));
 	l.end = next;
 	return l;
 }
@@ -277,16 +327,39 @@ static void put_madt(uint8_t *to, size_t length, uint32_t vcpus)
 	to[offsetof(struct sdt_header, checksum)] = checksum(to, length);
 }
 
+static void put_wdat(uint8_t *to)
+{
+	size_t length = sizeof(struct wdat) + sizeof(wdat_entries);
+	struct wdat t = {
+		.h = header("WDAT", 1, length),
+		.header_length = WDAT_HEADER_LENGTH,
+		.pci_segment = WDAT_NO_PCI,
+		.pci_bus = WDAT_NO_PCI,
+		.pci_device = WDAT_NO_PCI,
+		.pci_function = WDAT_NO_PCI,
+		.period = VWATCHDOG_PERIOD_MS,
+		.max_count = VWATCHDOG_MAX_COUNT,
+		.min_count = VWATCHDOG_MIN_COUNT,
+		.flags = WDAT_ENABLED,
+		.nentries = ARRAY_SIZE(wdat_entries),
+	};
+
+	append(append(to, &t, sizeof(t)), wdat_entries, sizeof(wdat_entries));
+	to[offsetof(struct sdt_header, checksum)] = checksum(to, length);
+}
+
 static void put_roots(uint8_t *buf, const struct layout *l, uint64_t base)
 {
 	struct rsdt rsdt = { .h = header("RSDT", 1, sizeof(rsdt)),
-			     .entry = { (uint32_t)(base + l->fadt), (uint32_t)(base + l->madt) } };
-	struct xsdt xsdt = { .h = header("XSDT", 1, sizeof(xsdt)), .entry = { base + l->fadt, base + l->madt } };
+			     .entry = { (uint32_t)(base + l->fadt), (uint32_t)(base + l->madt), (uint32_t)(base + l->wdat) } };
+	struct xsdt xsdt = { .h = header("XSDT", 1, sizeof(xsdt)), .entry = { base + l->fadt, base + l->madt, base + l->wdat } };
 	struct rsdp rsdp = { .revision = RSDP_REVISION, .rsdt = (uint32_t)(base + l->rsdt), .length = sizeof(rsdp),
 			     .xsdt = base + l->xsdt };
 
-	put_table(buf + l->rsdt, &rsdt, sizeof(rsdt));
-	put_table(buf + l->xsdt, &xsdt, sizeof(xsdt));
+	rsdt.h.length -= (ENTRIES - l->entries) * sizeof(rsdt.entry[0]);
+	xsdt.h.length -= (ENTRIES - l->entries) * sizeof(xsdt.entry[0]);
+	put_table(buf + l->rsdt, &rsdt, rsdt.h.length);
+	put_table(buf + l->xsdt, &xsdt, xsdt.h.length);
 	memcpy(rsdp.signature, "RSD PTR ", sizeof(rsdp.signature));
 	memcpy(rsdp.oem_id, OEM_ID, sizeof(rsdp.oem_id));
 	rsdp.checksum = checksum(&rsdp, RSDP_V1_LENGTH);
@@ -294,14 +367,14 @@ static void put_roots(uint8_t *buf, const struct layout *l, uint64_t base)
 	memcpy(buf, &rsdp, sizeof(rsdp));
 }
 
-enum tf_err guest_acpi_build(uint8_t *buf, size_t size, uint64_t base, uint32_t vcpus)
+enum tf_err guest_acpi_build(uint8_t *buf, size_t size, uint64_t base, uint32_t vcpus, bool watchdog)
 {
 	struct facs facs = { .signature = { 'F', 'A', 'C', 'S' }, .length = sizeof(facs), .version = FACS_VERSION };
 	struct layout l;
 
 	if (!vcpus || vcpus > GUEST_ACPI_MAX_VCPUS || !IS_ALIGNED(base, TABLE_ALIGN))
 		return TF_EINVAL;
-	l = make_layout(vcpus);
+	l = make_layout(vcpus, watchdog);
 	if (l.end > size)
 		return TF_ENOMEM;
 	if (base > GiB(4) - l.end)
@@ -312,5 +385,7 @@ enum tf_err guest_acpi_build(uint8_t *buf, size_t size, uint64_t base, uint32_t 
 	memcpy(buf + l.facs, &facs, sizeof(facs));
 	put_madt(buf + l.madt, l.madt_length, vcpus);
 	memcpy(buf + l.dsdt, guest_dsdt_aml, l.dsdt_length);
+	if (watchdog)
+		put_wdat(buf + l.wdat);
 	return TF_OK;
 }

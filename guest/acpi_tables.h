@@ -1,5 +1,5 @@
 /*
- * The ACPI tables of an emulated board: RSDP, RSDT, XSDT, FADT, FACS, MADT, DSDT (the AML is compiled by iasl from
+ * The ACPI tables of an emulated board: RSDP, RSDT, XSDT, FADT, FACS, MADT, WDAT, DSDT (the AML is compiled by iasl from
  * guest/dsdt.asl). Pure.
  */
 #pragma once
@@ -12,6 +12,6 @@
 /*
  * Writes the tables for `vcpus` CPUs (APIC IDs 0 up; the I/O APIC's is the low four bits of `vcpus`) into buf (`size` bytes, which the
  * guest sees at `base`, a multiple of 64 below 4 GiB). The RSDP is at buf[0]. TF_ENOMEM if too small, TF_EINVAL if
- * `base` or `vcpus` cannot be.
+ * `base` or `vcpus` cannot be. With `watchdog` a WDAT describes guest/dev/vwatchdog.h.
  */
-__must_check enum tf_err guest_acpi_build(uint8_t *buf, size_t size, uint64_t base, uint32_t vcpus);
+__must_check enum tf_err guest_acpi_build(uint8_t *buf, size_t size, uint64_t base, uint32_t vcpus, bool watchdog);

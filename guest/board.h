@@ -6,6 +6,7 @@
 #include "guest/dev/vpit.h"
 #include "guest/dev/vrtc.h"
 #include "guest/dev/vuart.h"
+#include "guest/dev/vwatchdog.h"
 #include <tf/err.h>
 
 struct vm;
@@ -20,7 +21,8 @@ struct board {
 	struct vrtc rtc;
 	struct vacpi acpi;
 	struct vioapic ioapic;
-	struct board_port port[4]; /* PIT, RTC, ACPI, UART */
+	struct vwatchdog watchdog; /* if the configuration wants one */
+	struct board_port port[5]; /* PIT, RTC, ACPI, UART, watchdog */
 };
 
 /* Registers the devices on the VM's buses. Once. */

@@ -17,16 +17,18 @@
  * FSGSBASE TSC_ADJUST BMI1 HLE AVX2 FDP_EXCPTN_ONLY SMEP BMI2 ERMS INVPCID RTM ZERO_FCS_FDS AVX512F AVX512DQ RDSEED ADX
  * SMAP AVX512_IFMA CLFLUSHOPT CLWB AVX512PF AVX512ER AVX512CD SHA AVX512BW AVX512VL; PREFETCHWT1 AVX512_VBMI UMIP PKU
  * AVX512_VBMI2 GFNI VAES VPCLMULQDQ AVX512_VNNI AVX512_BITALG AVX512_VPOPCNTDQ RDPID CLDEMOTE MOVDIRI MOVDIR64B;
- * AVX512_4VNNIW AVX512_4FMAPS FSRM AVX512_VP2INTERSECT MD_CLEAR SERIALIZE AVX512_FP16 IBRS_IBPB STIBP
- * L1D_FLUSH ARCH_CAPABILITIES SSBD; AVX_VNNI AVX512_BF16; PSFD IPRED_CTRL RRSBA_CTRL DDPD_U BHI_CTRL MCDT_NO */
+ * AVX512_4VNNIW AVX512_4FMAPS FSRM AVX512_VP2INTERSECT MD_CLEAR SERIALIZE TSXLDTRK AVX512_FP16 IBRS_IBPB STIBP
+ * L1D_FLUSH ARCH_CAPABILITIES SSBD. Subleaf 1: SHA512 SM3 SM4 AVX_VNNI AVX512_BF16 CMPCCXADD FZRM FSRS FSRCS AVX_IFMA;
+ * AVX_VNNI_INT8 AVX_NE_CONVERT AVX_VNNI_INT16 PREFETCHI. Subleaf 2: PSFD IPRED_CTRL RRSBA_CTRL DDPD_U BHI_CTRL MCDT_NO */
 #define F7_EBX (BIT(0) | BIT(1) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(7) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | \
 		BIT(13) | BIT(16) | BIT(17) | BIT(18) | BIT(19) | BIT(20) | BIT(21) | BIT(23) | BIT(24) | BIT(26) | \
 		BIT(27) | BIT(28) | BIT(29) | BIT(30) | BIT(31))
 #define F7_ECX (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(6) | BIT(8) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14) | \
 		BIT(22) | BIT(25) | BIT(27) | BIT(28))
-#define F7_EDX (BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14) | BIT(23) | BIT(26) | BIT(27) | BIT(28) | BIT(29) | \
-		BIT(31))
-#define F7_1_EAX (BIT(4) | BIT(5))
+#define F7_EDX (BIT(2) | BIT(3) | BIT(4) | BIT(8) | BIT(10) | BIT(14) | BIT(16) | BIT(23) | BIT(26) | BIT(27) | BIT(28) | \
+		BIT(29) | BIT(31))
+#define F7_1_EAX (BIT(0) | BIT(1) | BIT(2) | BIT(4) | BIT(5) | BIT(7) | BIT(10) | BIT(11) | BIT(12) | BIT(23))
+#define F7_1_EDX (BIT(4) | BIT(5) | BIT(10) | BIT(14))
 #define F7_2_EDX (BIT(0) | BIT(1) | BIT(2) | BIT(3) | BIT(4) | BIT(5))
 /* Leaf 80000001h: LAHF LZCNT PREFETCHW; SYSCALL NX PAGE1GB RDTSCP LM */
 #define FX1_ECX (BIT(0) | BIT(5) | BIT(8))
@@ -42,13 +44,16 @@
 #define F7_ECX_OSPKE    BIT(4)
 #define F7_ECX_RDPID    BIT(22)
 #define F6_EAX_ARAT     BIT(2)
+#define FX1_EDX_SYSCALL BIT(11)
 #define FX7_EDX_ITSC    BIT(8)
+#define FX8_EBX_WBNOINVD BIT(9)
 
 /* XCR0: x87, SSE, AVX, the three of AVX-512, PKRU */
 #define XCR0_KNOWN      (BIT(0) | BIT(1) | BIT(2) | BIT(5) | BIT(6) | BIT(7) | BIT(9))
 #define XSAVE_LEGACY    576
 
 #define EPT_WIDTH       48u /* guest-physical address bits of four levels of EPT */
+#define LINEAR_WIDTH    48u /* without LA57 */
 #define HYP_BASE        0x40000000u
 #define HYP_TIMING      0x40000010u
 #define EXT_BASE        0x80000000u
@@ -100,7 +105,7 @@ static void init_basic(struct cpuid_table *t, uint64_t tsc_hz)
 	b[7].ecx &= F7_ECX & ~(vmx_caps.rdtscp ? 0 : (uint32_t)F7_ECX_RDPID);
 	b[7].edx &= F7_EDX;
 	if (b[7].eax >= 1)
-		t->features1.eax = host(7, 1).eax & F7_1_EAX;
+		t->features1 = (struct cpuid_regs){ .eax = host(7, 1).eax & F7_1_EAX, .edx = host(7, 1).edx & F7_1_EDX };
 	if (b[7].eax >= 2)
 		t->features2.edx = host(7, 2).edx & F7_2_EDX;
 	for (unsigned l = 8; l < LEAF_TSC; l++)
@@ -133,11 +138,8 @@ static void init_extended(struct cpuid_table *t)
 	x[1].ecx &= FX1_ECX;
 	x[1].edx &= FX1_EDX & ~(vmx_caps.rdtscp ? 0 : (uint32_t)CPUID_EXT_EDX_RDTSCP);
 	x[7] = (struct cpuid_regs){ .edx = x[7].edx & FX7_EDX_ITSC };
-	x[8] = (struct cpuid_regs){ .eax = x[8].eax & 0xffff };
-	if (!x[8].eax)
-		x[8].eax = 36 | 32 << 8;
 	t->phys_bits = MIN(x[8].eax & 0xff, EPT_WIDTH);
-	x[8].eax = (x[8].eax & ~0xffu) | t->phys_bits;
+	x[8] = (struct cpuid_regs){ .eax = t->phys_bits | LINEAR_WIDTH << 8, .ebx = x[8].ebx & FX8_EBX_WBNOINVD };
 }
 
 /* A CR4 bit is the guest's if the feature that defines it is. */
@@ -250,6 +252,8 @@ void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_r
 		basic_leaf(v, t, leaf, subleaf, out);
 	} else if (leaf >= EXT_BASE && leaf <= t->max_extended) {
 		*out = t->extended[leaf - EXT_BASE];
+		if (leaf == CPUID_EXTENDED && !vcpu_code64())
+			out->edx &= ~(uint32_t)FX1_EDX_SYSCALL; /* where it is #UD */
 	} else if (t->hypervisor && leaf == HYP_BASE) {
 		*out = (struct cpuid_regs){ HYP_TIMING, 0x66657254, 0x566c696f, 0x00004d4d }; /* "TrefoilVMM\0\0" */
 	} else if (t->hypervisor && leaf > HYP_BASE && leaf <= HYP_TIMING) {

@@ -13,6 +13,12 @@ static enum action exit_again(struct vcpu *v)
 	(void)v;
 	return ACT_RETRY;
 }
+static enum action exit_irq_window(struct vcpu *v)
+{
+	v->watched = false;
+	vcpu_request(v, REQ_EVENT);
+	return ACT_RETRY;
+}
 static enum action exit_look(struct vcpu *v)
 {
 	vcpu_request(v, REQ_EVENT);
@@ -24,7 +30,7 @@ static const exit_fn table[EXIT_NKINDS] = {
 	[EXIT_EXTINT] = exit_extint,
 	[EXIT_TRIPLE_FAULT] = exit_triple_fault,
 	[EXIT_INIT] = exit_again,
-	[EXIT_IRQ_WINDOW] = exit_look,
+	[EXIT_IRQ_WINDOW] = exit_irq_window,
 	[EXIT_NMI_WINDOW] = exit_look,
 	[EXIT_TPR_BELOW] = exit_look,
 	[EXIT_PREEMPTION] = exit_again,

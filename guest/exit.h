@@ -24,10 +24,14 @@ enum action exit_entry_failure(struct vcpu *v);
 enum action exit_task_switch(struct vcpu *v);
 
 /*
- * Between two iterations of a REP that goes on at the same RIP: shadows end, and with `step` (RFLAGS.TF) a single step
- * traps, whose frame has RF set (SDM 3B, "Single-Step Exception Condition"). In guest/run.c.
+ * Between two iterations of a REP that goes on at the same RIP: shadows end, RF is set, so that a breakpoint at it is not
+ * met again (SDM 3B, "Instruction-Breakpoint Exception Condition"), and with `step` (RFLAGS.TF) a single step traps. In guest/run.c.
  */
 void vcpu_iterated(bool step);
+/* Blocking by STI or MOV SS: an interrupt may come after the first iteration of a REP. */
+static inline bool vcpu_in_shadow(void) { return vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_MOV_SS); }
+/* Reads or writes what is at a guest-physical address, RAM or a device; within one page. */
+void mmio_access(struct vcpu *v, gpa_t gpa, uint8_t size, bool write, uint64_t *value);
 /* Emulates the memory access of the instruction at RIP (guest/mmio.c). */
 enum action mmio_emulate(struct vcpu *v);
 /* The same for an access to the APIC-access page. */
@@ -53,5 +57,13 @@ void vcpu_entry_refused(struct vcpu *v);
 /* Before every entry: tests/hooks/break_vmcs.c. */
 void test_hook_before_entry(struct vcpu *v);
 #endif
+/*
+ * Data and I/O breakpoints on emulated accesses (guest/breakpoint.c): what an access hits, as pending debug exceptions, and
+ * what an instruction that is complete has hit.
+ */
+static inline bool breakpoints_armed(void) { return vmcs_read(VMCS_GUEST_DR7) & DR7_ENABLED; }
+uint64_t breakpoint_data(uint64_t linear, uint64_t size, bool write);
+uint64_t breakpoint_port(uint16_t port, uint8_t size);
+void breakpoint_pend(uint64_t hits);
 /* A #DB of trap type for these bits of DR6. */
 enum action vcpu_debug_trap(struct vcpu *v, uint64_t causes);

@@ -18,6 +18,7 @@ enum action exit_cpuid(struct vcpu *v)
 enum action exit_hlt(struct vcpu *v)
 {
 	v->halted_if = vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF;
+	v->halted_nmi = !(vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & BLOCK_NMI);
 	return vcpu_has_event(v) ? ACT_NEXT : ACT_HALT;
 }
 

@@ -1,5 +1,6 @@
 /* Guest-physical accesses that the EPT does not map, and the virtualised local APIC. */
 #include "guest/exit.h"
+#include "guest/walk.h"
 #include <tf/log.h>
 
 #define EPTV_NMI_UNBLOCKED BIT(12)
@@ -35,19 +36,57 @@ static bool make_executable(struct vcpu *v, uint64_t gpa)
 	return true;
 }
 
+static bool within(uint64_t linear, uint64_t base, uint64_t limit) { return linear - base <= limit; }
+
+/* Descriptor tables and the TSS, which the CPU reads as supervisor whatever the CPL. */
+static bool is_system_table(uint64_t linear)
+{
+	return within(linear, vmcs_read(VMCS_GUEST_IDTR_BASE), vmcs_read(VMCS_GUEST_IDTR_LIMIT)) ||
+	       within(linear, vmcs_read(VMCS_GUEST_GDTR_BASE), vmcs_read(VMCS_GUEST_GDTR_LIMIT)) ||
+	       (!(vmcs_read(VMCS_GUEST_AR(SEG_LDTR)) & AR_UNUSABLE) &&
+		within(linear, vmcs_read(VMCS_GUEST_BASE(SEG_LDTR)), vmcs_read(VMCS_GUEST_LIMIT(SEG_LDTR)))) ||
+	       within(linear, vmcs_read(VMCS_GUEST_BASE(SEG_TR)), vmcs_read(VMCS_GUEST_LIMIT(SEG_TR)));
+}
+
+/*
+ * A paging structure in absent memory reads as ones: a page fault for reserved bits. The exit tells how the structure was
+ * accessed, not for what: that is the event's or the instruction's to say.
+ */
+static enum action walk_to_device(struct vcpu *v, uint64_t linear)
+{
+	uint64_t rip = vmcs_read(VMCS_GUEST_RIP) + (vcpu_code64() ? 0 : vmcs_read(VMCS_GUEST_BASE(SEG_CS)));
+	uint8_t bytes[INSN_MAX];
+	uint32_t access = 0, error;
+	struct insn insn;
+	gpa_t gpa;
+
+	if (vmx_event_pending(&v->vmx)) {
+		access = ACCESS_SYSTEM | (is_system_table(linear) ? 0 : ACCESS_WRITE); /* a table, or its stack */
+	} else {
+		size_t n = walk_fetch(v, bytes, sizeof(bytes));
+
+		if (linear == rip + n && n < sizeof(bytes))
+			access = ACCESS_FETCH;
+		else if (insn_decode(bytes, n, walk_code_mode(), &insn) == TF_OK)
+			return mmio_emulate(v);
+		else if (is_system_table(linear))
+			access = ACCESS_SYSTEM;
+		else if (within(linear, vmcs_read(VMCS_GUEST_RSP) - PAGE_SIZE, PAGE_SIZE - 1))
+			access = ACCESS_WRITE; /* CALL and the like */
+	}
+	if (walk_linear(v, linear, access, &gpa, &error) == TF_OK)
+		return ACT_RETRY;
+	return vcpu_page_fault(v, linear, error);
+}
+
 enum action exit_ept_violation(struct vcpu *v)
 {
 	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
 
 	vmx_requeue_event(&v->vmx);
 	restore_nmi_blocking(v, qual);
-	if ((qual & EPTV_LINEAR_VALID) && !(qual & EPTV_TRANSLATED)) {
-		/* A paging structure in absent memory reads as ones: present, with reserved bits set. */
-		uint32_t error = PF_P | PF_RSVD | (qual & EPTV_WRITE ? PF_W : 0) | (vcpu_cpl() == 3 ? PF_U : 0) |
-				 (qual & EPTV_FETCH ? PF_I : 0);
-
-		return vcpu_page_fault(v, vmcs_read(VMCS_GUEST_LINEAR), error);
-	}
+	if ((qual & EPTV_LINEAR_VALID) && !(qual & EPTV_TRANSLATED))
+		return walk_to_device(v, vmcs_read(VMCS_GUEST_LINEAR));
 	if ((qual & EPTV_FETCH) && make_executable(v, vmcs_read(VMCS_GUEST_PHYS)))
 		return v->vm->state == VM_STOPPED ? ACT_STOP : ACT_RETRY;
 	if (qual & EPTV_FETCH)

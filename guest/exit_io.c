@@ -24,5 +24,7 @@ enum action exit_port(struct vcpu *v)
 	bus_access(&v->vm->pio, &a);
 	if (io.in)
 		set_rax(rax, io.size, a.value);
+	if (unlikely(breakpoints_armed()))
+		breakpoint_pend(breakpoint_port(io.port, io.size));
 	return v->vm->state == VM_RUNNING ? ACT_NEXT : ACT_STOP;
 }

@@ -10,7 +10,9 @@
 #define MISC_ENABLE_NO_BTS      BIT(11)
 #define MISC_ENABLE_NO_PEBS     BIT(12)
 #define SPEC_CTRL_FEATURES (CPUID_7_EDX_IBRS_IBPB | CPUID_7_EDX_STIBP | CPUID_7_EDX_SSBD)
-#define MISC_ENABLE_WRITABLE    (MISC_ENABLE_FAST_STRING | BIT(3) | BIT(18) | BIT(22) | BIT(34))
+/* Fast strings and the thermal control circuit. Others would have to change CPUID: MONITOR, its last leaf, NX. */
+#define MISC_ENABLE_WRITABLE    (MISC_ENABLE_FAST_STRING | BIT(3))
+#define MCG_STATUS_WRITABLE     0x7 /* RIPV, EIPV, MCIP */
 
 static const uint32_t switched_msrs[NSWITCHED] = {
 	[SWITCH_STAR] = MSR_IA32_STAR,           [SWITCH_LSTAR] = MSR_IA32_LSTAR,
@@ -36,6 +38,7 @@ void msr_switch_out(struct vcpu *v)
 }
 
 static bool has_feature(const struct vcpu *v, uint64_t cpuid7_edx) { return v->vm->cpuid.basic[7].edx & cpuid7_edx; }
+static bool has_tsc_deadline(const struct vcpu *v) { return CPUID_HAS(&v->vm->cpuid, 1, ecx, 24); }
 
 void msr_open_native(struct vcpu *v)
 {
@@ -63,6 +66,7 @@ void msr_reset(struct vcpu *v)
 	for (enum switched_msr m = 0; m < NSWITCHED; m++)
 		v->switched[m] = 0;
 	v->misc_enable = MISC_ENABLE_FAST_STRING | MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS;
+	v->mcg_status = 0;
 	v->tsc_adjust = 0;
 	v->tsc_offset = -rdtsc();
 	v->xss = 0;
@@ -108,15 +112,20 @@ static enum tf_err read_msr(struct vcpu *v, uint32_t msr, uint64_t *out)
 		return has_feature(v, CPUID_7_EDX_ARCH_CAP) ? TF_OK : TF_ENOENT;
 	case MSR_IA32_PLATFORM_ID:
 	case MSR_IA32_MCG_CAP:    /* no banks */
-	case MSR_IA32_MCG_STATUS:
 		*out = 0;
+		return TF_OK;
+	case MSR_IA32_MCG_STATUS:
+		*out = v->mcg_status;
 		return TF_OK;
 	case MSR_IA32_BIOS_SIGN_ID:
 		if (!rdmsr_safe(msr, out))
 			*out = 0; /* an emulator may have no microcode */
 		return TF_OK;
-	case MSR_IA32_APIC_BASE:
 	case MSR_IA32_TSC_DEADLINE:
+		if (!has_tsc_deadline(v))
+			return TF_ENOENT;
+		return vlapic_rdmsr(&v->lapic, msr, out);
+	case MSR_IA32_APIC_BASE:
 		return vlapic_rdmsr(&v->lapic, msr, out);
 	}
 	if (msr - MSR_X2APIC_BASE < 0x100)
@@ -195,7 +204,10 @@ static enum tf_err write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
 	case MSR_IA32_XSS:
 		return value || !(v->vm->cpuid.xsave[1].eax & BIT(3)) ? TF_EINVAL : TF_OK;
 	case MSR_IA32_MCG_STATUS:
-		return value ? TF_EINVAL : TF_OK;
+		if (value & ~(uint64_t)MCG_STATUS_WRITABLE)
+			return TF_EINVAL;
+		v->mcg_status = value;
+		return TF_OK;
 	case MSR_IA32_BIOS_SIGN_ID: /* how software asks for the revision */
 	case MSR_IA32_BIOS_UPDT_TRIG:
 		return TF_OK;
@@ -204,7 +216,7 @@ static enum tf_err write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
 			vcpu_request(v, REQ_APIC);
 		return e;
 	case MSR_IA32_TSC_DEADLINE:
-		return vlapic_wrmsr(&v->lapic, msr, value);
+		return has_tsc_deadline(v) ? vlapic_wrmsr(&v->lapic, msr, value) : TF_ENOENT;
 	}
 	if (msr - MSR_X2APIC_BASE < 0x100) {
 		vcpu_request(v, REQ_EVENT);

@@ -41,6 +41,8 @@ enum tf_err fpu_create(struct vcpu *v)
 	return e;
 }
 
+unsigned fpu_order(void) { return fpu.order; }
+
 void fpu_destroy(struct vcpu *v)
 {
 	if (v->fpu)

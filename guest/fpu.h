@@ -7,6 +7,8 @@ struct vcpu;
 void fpu_init(void);
 __must_check enum tf_err fpu_create(struct vcpu *v);
 void fpu_destroy(struct vcpu *v);
+/* Of the frames that hold the state of one vCPU. */
+unsigned fpu_order(void);
 /* The state after reset. */
 void fpu_reset(struct vcpu *v);
 void fpu_save(struct vcpu *v);

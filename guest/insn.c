@@ -1,93 +1,8 @@
-/* The instruction decoder: SDM 2A, "Instruction Format", and SDM 2D, "Opcode Map". */
-#include "guest/insn.h"
-
-enum form_flags {
-	F_VALID  = 1 << 0,
-	F_BYTE   = 1 << 1,  /* byte operands; else 16, 32 or 64 bit */
-	F_MODRM  = 1 << 2,
-	F_TO_MEM = 1 << 3,
-	F_LOCK   = 1 << 4,  /* LOCK is allowed with a memory destination */
-	F_IMM8   = 1 << 5,  /* an immediate byte */
-	F_IMM    = 1 << 6,  /* an immediate of the operand size, at most 4 bytes */
-	F_MOFFS  = 1 << 7,
-	F_STRING = 1 << 8,
-	F_SRC8   = 1 << 9,  /* the memory operand's width, where it is not the operand size */
-	F_SRC16  = 1 << 10,
-	F_SRC32  = 1 << 11, /* at most 4 bytes */
-	F_GROUP  = 1 << 12, /* ModRM.reg chooses the operation: `group` below */
-	F_ONLY64 = 1 << 13,
-	F_NOT64  = 1 << 14,
-	F_UIMM8  = 1 << 15, /* an immediate byte that is not sign-extended: the number of a bit */
-};
-
-enum group_id { GROUP_1, GROUP_3, GROUP_8, GROUP_11, NGROUPS };
-
-struct form {
-	uint16_t flags;
-	uint8_t op; /* enum insn_op, or enum group_id with F_GROUP */
-};
-
-/* The four memory forms of an arithmetic instruction: r/m,r (8 and full width) and r,r/m. */
-#define ALU(base, name, lock) \
-	[(base)]     = { F_VALID | F_MODRM | F_TO_MEM | (lock) | F_BYTE, INSN_##name }, \
-	[(base) + 1] = { F_VALID | F_MODRM | F_TO_MEM | (lock), INSN_##name }, \
-	[(base) + 2] = { F_VALID | F_MODRM | F_BYTE, INSN_##name }, \
-	[(base) + 3] = { F_VALID | F_MODRM, INSN_##name }
-/* An opcode whose lowest bit is the width. */
-#define PAIR(base, flags, op) \
-	[(base)] = { F_VALID | F_BYTE | (flags), op }, [(base) + 1] = { F_VALID | (flags), op }
-
-static const struct form one_byte[256] = {
-	ALU(0x00, ADD, F_LOCK), ALU(0x08, OR, F_LOCK), ALU(0x20, AND, F_LOCK), ALU(0x28, SUB, F_LOCK),
-	ALU(0x30, XOR, F_LOCK), ALU(0x38, CMP, 0),
-	[0x63] = { F_VALID | F_MODRM | F_SRC32 | F_ONLY64, INSN_MOVSX },
-	[0x80] = { F_VALID | F_MODRM | F_GROUP | F_TO_MEM | F_BYTE | F_IMM8, GROUP_1 },
-	[0x81] = { F_VALID | F_MODRM | F_GROUP | F_TO_MEM | F_IMM, GROUP_1 },
-	[0x82] = { F_VALID | F_MODRM | F_GROUP | F_TO_MEM | F_BYTE | F_IMM8 | F_NOT64, GROUP_1 },
-	[0x83] = { F_VALID | F_MODRM | F_GROUP | F_TO_MEM | F_IMM8, GROUP_1 },
-	PAIR(0x84, F_MODRM, INSN_TEST),
-	PAIR(0x86, F_MODRM | F_TO_MEM | F_LOCK, INSN_XCHG),
-	PAIR(0x88, F_MODRM | F_TO_MEM, INSN_MOV_STORE),
-	PAIR(0x8a, F_MODRM, INSN_MOV_LOAD),
-	PAIR(0xa0, F_MOFFS, INSN_MOV_LOAD),
-	PAIR(0xa2, F_MOFFS | F_TO_MEM, INSN_MOV_STORE),
-	PAIR(0xa4, F_STRING | F_TO_MEM, INSN_MOVS),
-	PAIR(0xaa, F_STRING | F_TO_MEM, INSN_STOS),
-	PAIR(0xac, F_STRING, INSN_LODS),
-	PAIR(0xc6, F_MODRM | F_GROUP | F_TO_MEM | F_IMM, GROUP_11),
-	PAIR(0xf6, F_MODRM | F_GROUP | F_IMM, GROUP_3),
-};
-
-static const struct form two_byte[256] = {
-	[0xa3] = { F_VALID | F_MODRM, INSN_BT },
-	[0xab] = { F_VALID | F_MODRM | F_TO_MEM | F_LOCK, INSN_BTS },
-	[0xb3] = { F_VALID | F_MODRM | F_TO_MEM | F_LOCK, INSN_BTR },
-	[0xbb] = { F_VALID | F_MODRM | F_TO_MEM | F_LOCK, INSN_BTC },
-	[0xb6] = { F_VALID | F_MODRM | F_SRC8, INSN_MOVZX },
-	[0xb7] = { F_VALID | F_MODRM | F_SRC16, INSN_MOVZX },
-	[0xba] = { F_VALID | F_MODRM | F_GROUP | F_UIMM8, GROUP_8 },
-	[0xbe] = { F_VALID | F_MODRM | F_SRC8, INSN_MOVSX },
-	[0xbf] = { F_VALID | F_MODRM | F_SRC16, INSN_MOVSX },
-};
-
-/* SDM 2D, "Opcode Extensions for One-Byte and Two-byte Opcodes". The flags are added to those of the opcode. */
-static const struct form group[NGROUPS][8] = {
-	[GROUP_1] = {
-		[0] = { F_VALID | F_LOCK, INSN_ADD }, [1] = { F_VALID | F_LOCK, INSN_OR },
-		[4] = { F_VALID | F_LOCK, INSN_AND }, [5] = { F_VALID | F_LOCK, INSN_SUB },
-		[6] = { F_VALID | F_LOCK, INSN_XOR }, [7] = { F_VALID, INSN_CMP },
-	},
-	/* /1 is an alias that every CPU executes, though the manual leaves it out. */
-	[GROUP_3] = { [0] = { F_VALID, INSN_TEST }, [1] = { F_VALID, INSN_TEST } },
-	[GROUP_8] = {
-		[4] = { F_VALID, INSN_BT }, [5] = { F_VALID | F_TO_MEM | F_LOCK, INSN_BTS },
-		[6] = { F_VALID | F_TO_MEM | F_LOCK, INSN_BTR }, [7] = { F_VALID | F_TO_MEM | F_LOCK, INSN_BTC },
-	},
-	[GROUP_11] = { [0] = { F_VALID, INSN_MOV_IMM } },
-};
+/* The instruction decoder: SDM 2A, "Instruction Format". The opcodes are in insn_forms.h. */
+#include "guest/insn_forms.h"
 
 /* The two registers of a 16-bit address: SDM 2A, "16-Bit Addressing Forms with the ModR/M Byte". */
-enum { RBX = 3, RSP = 4, RBP = 5, RSI = 6, RDI = 7 };
+enum { RCX = 1, RBX = 3, RSP = 4, RBP = 5, RSI = 6, RDI = 7 };
 static const uint8_t base16[8] = { RBX, RBX, RBP, RBP, RSI, RDI, RBP, RBX };
 static const uint8_t index16[8] = { RSI, RDI, RSI, RDI, INSN_NO_REG, INSN_NO_REG, INSN_NO_REG, INSN_NO_REG };
 
@@ -98,10 +13,13 @@ struct cursor {
 };
 
 struct prefixes {
-	bool opsize, addrsize, lock, rep, has_seg;
+	bool opsize, addrsize, lock, has_seg;
 	enum insn_seg seg;
-	uint8_t rex;
+	uint8_t rex, rep; /* rep: F2h or F3h, the last of them */
 };
+
+#define REPNE 0xf2
+#define REPE  0xf3
 
 #define REX_B BIT(0)
 #define REX_X BIT(1)
@@ -162,7 +80,7 @@ static uint8_t fetch_prefixes(struct cursor *c, enum insn_mode mode, struct pref
 		case 0x67: p->addrsize = true; break;
 		case 0xf0: p->lock = true; break;
 		case 0xf2:
-		case 0xf3: p->rep = true; break;
+		case 0xf3: p->rep = byte; break;
 		default: return byte;
 		}
 		p->rex = 0; /* SDM 2A, "REX Prefixes": one that is not the last prefix is ignored */
@@ -220,8 +138,54 @@ static void decode_widths(const struct prefixes *p, unsigned flags, struct insn 
 	i->addrsize = wide[i->mode];
 	if (p->addrsize)
 		i->addrsize = i->mode == INSN_32 ? 2 : 4;
-	i->opsize = flags & F_BYTE ? 1 : i->rex & REX_W ? 8 : narrow ? 2 : 4;
+	i->opsize = flags & F_BYTE ? 1 : i->rex & REX_W ? 8 : narrow && !(flags & F_PLAIN) ? 2 : 4;
+	if (i->mode == INSN_64 && ((flags & F_FIX64) || ((flags & F_DEF64) && !narrow)))
+		i->opsize = 8;
 	i->memsize = flags & F_SRC8 ? 1 : flags & F_SRC16 ? 2 : flags & F_SRC32 ? MIN(i->opsize, (uint8_t)4) : i->opsize;
+}
+
+/* Some prefixes are part of the opcode. False: with these it is not one of ours. */
+static bool settle_prefixes(const struct prefixes *p, uint8_t reg, struct form *f)
+{
+	switch (f->op) {
+	case INSN_POPCNT:
+		return p->rep == REPE;
+	case INSN_BSF:
+	case INSN_BSR:
+		if (p->rep == REPE)
+			f->op = f->op == INSN_BSF ? INSN_TZCNT : INSN_LZCNT;
+		return true;
+	case INSN_MOVBE_LOAD:
+	case INSN_MOVBE_STORE:
+		return !p->rep;
+	case INSN_CLFLUSH: /* 66 0F AE /6 is CLWB, with /7 CLFLUSHOPT */
+		return !p->rep && (p->opsize || reg == 7);
+	}
+	return true;
+}
+
+static void decode_immediate(struct cursor *c, unsigned flags, struct insn *i)
+{
+	i->has_imm = flags & (F_IMM8 | F_UIMM8 | F_IMM | F_ONE);
+	if (flags & F_ONE)
+		i->imm = 1;
+	else if (flags & F_UIMM8)
+		i->imm = fetch(c, 1);
+	else if (i->has_imm)
+		i->imm = truncate((uint64_t)fetch_signed(c, flags & F_IMM8 ? 1 : MIN(i->opsize, (uint8_t)4)), i->opsize);
+}
+
+static const struct form *find_form(struct cursor *c, uint8_t *opcode)
+{
+	static const struct form none;
+
+	if (*opcode != 0x0f)
+		return &one_byte[*opcode];
+	*opcode = (uint8_t)fetch(c, 1);
+	if (*opcode != 0x38)
+		return &two_byte[*opcode];
+	*opcode = (uint8_t)fetch(c, 1);
+	return (*opcode & 0xfe) == 0xf0 ? &movbe[*opcode & 1] : &none;
 }
 
 enum tf_err insn_decode(const uint8_t *bytes, size_t n, enum insn_mode mode, struct insn *out)
@@ -229,72 +193,73 @@ enum tf_err insn_decode(const uint8_t *bytes, size_t n, enum insn_mode mode, str
 	struct cursor c = { .bytes = bytes, .n = n };
 	struct prefixes p = { 0 };
 	struct insn i = { .mode = mode, .base = INSN_NO_REG, .index = INSN_NO_REG, .scale = 1 };
-	const struct form *table = one_byte;
-	uint8_t opcode = fetch_prefixes(&c, mode, &p), mod = 0, rm = 0;
+	uint8_t opcode = fetch_prefixes(&c, mode, &p), mod = 0, rm = 0, reg = 0;
+	struct form f = *find_form(&c, &opcode);
 
-	if (opcode == 0x0f) {
-		table = two_byte;
-		opcode = (uint8_t)fetch(&c, 1);
-	}
 	if (c.err)
 		return c.err;
-
-	struct form f = table[opcode];
 	if (!(f.flags & F_VALID) || ((f.flags & F_ONLY64) && mode != INSN_64))
 		return TF_ENOTSUP;
 	if ((f.flags & F_NOT64) && mode == INSN_64)
 		return TF_EINVAL;
 
 	if (f.flags & F_MODRM) {
-		uint8_t modrm = (uint8_t)fetch(&c, 1), reg = modrm >> 3 & 7;
+		uint8_t modrm = (uint8_t)fetch(&c, 1);
 
 		if (c.err)
 			return c.err;
 		mod = modrm >> 6;
 		rm = modrm & 7;
+		reg = modrm >> 3 & 7;
+		i.reg = reg | (p.rex & REX_R ? 8 : 0);
 		if (f.flags & F_GROUP) {
 			struct form member = group[f.op][reg];
 
 			if (!(member.flags & F_VALID)) /* Groups 8 and 11 have no other member with a memory operand. */
 				return mod != 3 && (f.op == GROUP_8 || f.op == GROUP_11) ? TF_EINVAL : TF_ENOTSUP;
+			i.reg = f.op == GROUP_2 ? RCX : 0;
 			f.op = member.op;
 			f.flags |= member.flags;
-		} else {
-			i.reg = reg | (p.rex & REX_R ? 8 : 0);
 		}
 		if (mod == 3)
 			return p.lock ? TF_EINVAL : TF_ENOTSUP;
+		if (!settle_prefixes(&p, reg, &f))
+			return TF_ENOTSUP;
 	}
-	if (p.lock && !(f.flags & F_LOCK))
+	if ((p.lock && !(f.flags & F_LOCK)) || ((f.flags & F_PLAIN) && (p.opsize || p.rep)))
 		return TF_EINVAL;
 
 	i.op = (enum insn_op)f.op;
 	i.rex = p.rex;
 	i.lock = p.lock;
 	i.rep = p.rep && (f.flags & F_STRING);
+	i.repne = i.rep && p.rep == REPNE;
 	i.to_mem = f.flags & F_TO_MEM;
+	if (i.op == INSN_SETCC || i.op == INSN_CMOVCC)
+		i.cc = opcode & 0xf;
 	decode_widths(&p, f.flags, &i);
+	if (i.op == INSN_CMPXCHG8B) {
+		i.opsize = i.rex & REX_W ? 8 : 4;
+		i.memsize = 2 * i.opsize;
+	}
 	if (f.flags & F_MOFFS)
 		i.disp = (int64_t)fetch(&c, i.addrsize);
 	else if (f.flags & F_STRING)
-		i.base = i.op == INSN_STOS ? RDI : RSI;
+		i.base = i.op == INSN_STOS || i.op == INSN_SCAS ? RDI : RSI;
+	else if (i.op == INSN_XLAT)
+		i.base = RBX;
 	else if (i.addrsize == 2)
 		decode_address16(&c, mod, rm, &i);
 	else
 		decode_address(&c, mod, rm, &i);
 
-	if (i.op == INSN_STOS)
+	if (i.op == INSN_STOS || i.op == INSN_SCAS)
 		i.seg = SEG_ES;
 	else if (p.has_seg)
 		i.seg = p.seg;
 	else
 		i.seg = i.base == RBP || i.base == RSP ? SEG_SS : SEG_DS;
-
-	i.has_imm = f.flags & (F_IMM8 | F_UIMM8 | F_IMM);
-	if (f.flags & F_UIMM8)
-		i.imm = fetch(&c, 1);
-	else if (i.has_imm)
-		i.imm = truncate((uint64_t)fetch_signed(&c, f.flags & F_IMM8 ? 1 : MIN(i.opsize, (uint8_t)4)), i.opsize);
+	decode_immediate(&c, f.flags, &i);
 	if (c.err)
 		return c.err;
 	i.len = (uint8_t)c.at;

@@ -1,4 +1,5 @@
 /* Interrupts and NMIs on their way into a vCPU. */
+#include "arch/x86_64/cpu.h"
 #include "guest/vm.h"
 #include <tf/string.h>
 
@@ -16,7 +17,7 @@ static bool extint_pending(struct vcpu *v)
 
 bool vcpu_has_event(struct vcpu *v)
 {
-	return v->nmi_pending || (v->halted_if && (extint_pending(v) || vlapic_pending(&v->lapic) >= 0));
+	return (v->nmi_pending && v->halted_nmi) || (v->halted_if && (extint_pending(v) || vlapic_pending(&v->lapic) >= 0));
 }
 
 /* The CPU evaluates the interrupts itself: it only has to know the highest request (SDM 3C, "Virtual-Interrupt Delivery"). */
@@ -51,7 +52,7 @@ static void set_tpr_threshold(struct vcpu *v)
 
 void vcpu_deliver(struct vcpu *v)
 {
-	bool window = false, nmi_window = false;
+	bool window = v->watched, nmi_window = false;
 
 	if (v->nmi_pending) {
 		if (vmx_nmi_allowed(&v->vmx)) {
@@ -64,7 +65,7 @@ void vcpu_deliver(struct vcpu *v)
 	if (extint_pending(v)) {
 		if (vmx_interrupt_allowed(&v->vmx))
 			vmx_inject_interrupt(&v->vmx, vpic_ack(&v->vm->board.pic));
-		window = extint_pending(v);
+		window |= extint_pending(v);
 	}
 	if (v->lapic.hw_virtual) {
 		sync_virtual_interrupts(v);
@@ -84,6 +85,32 @@ void vcpu_deliver(struct vcpu *v)
 		     (window ? 0 : PROC_IRQ_WINDOW) | (nmi_window ? 0 : PROC_NMI_WINDOW));
 }
 
+/* Asks for an interrupt window, if only to learn that there was one. */
+bool vcpu_look(struct vcpu *v, uint64_t *silent)
+{
+	uint64_t now = rdtsc();
+	bool alive = v->halted ? v->halted_if || (v->nmi_pending && v->halted_nmi) : !v->watched;
+
+	*silent = v->halted ? now - v->looked : v->ran - v->looked_ran;
+	v->looked = now;
+	v->looked_ran = v->ran;
+	v->watched = true;
+	vcpu_request(v, REQ_EVENT);
+	return alive;
+}
+
+/*
+ * The APIC-access page is never written, as the CPU redirects every access to it. While it does not the page is plain
+ * memory, which reads as ones and must take no writes: they exit, and go nowhere.
+ */
+static void set_apic_page(struct vm *vm, bool redirected)
+{
+	uint32_t prot = redirected ? EPT_R | EPT_W : EPT_R;
+
+	if (vm->cfg.apicv && vmx_caps.apic_access && !ept_protect(&vm->ept, GPA(APIC_DEFAULT_BASE), PAGE_SIZE, prot))
+		vmx_flush_ept(vm->eptp);
+}
+
 void vcpu_apic_mode_changed(struct vcpu *v)
 {
 	enum vmx_apic_mode mode = !vlapic_enabled(&v->lapic) ? VMX_APIC_OFF :
@@ -93,6 +120,7 @@ void vcpu_apic_mode_changed(struct vcpu *v)
 	if (mode == VMX_APIC_XAPIC && (v->lapic.base_msr & APIC_BASE_ADDR) != APIC_DEFAULT_BASE)
 		mode = VMX_APIC_OFF;
 	vmx_set_apic_mode(&v->vmx, mode);
+	set_apic_page(v->vm, mode == VMX_APIC_XAPIC);
 	v->lapic.hw_virtual = v->vmx.proc2 & PROC2_VIRTUAL_INTR;
 	vcpu_request(v, REQ_EVENT);
 }

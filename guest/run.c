@@ -25,10 +25,9 @@ static void advance(struct vcpu *v)
 void vcpu_iterated(bool step)
 {
 	vmx_set_blocking(0, BLOCK_STI | BLOCK_MOV_SS);
-	if (!step || (vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
-		return;
 	vmcs_write(VMCS_GUEST_RFLAGS, vmcs_read(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
-	vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+	if (step && !(vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+		vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
 }
 
 /* False: the VM is stopping. */
@@ -93,6 +92,8 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 			break;
 		case ACT_HALT:
 			advance(v);
+			if (unlikely(vmcs_read(VMCS_GUEST_PENDING_DEBUG)))
+				break; /* a single step resumes from HLT at once */
 			v->halted = true;
 			return RUN_HALTED;
 		case ACT_STOP:

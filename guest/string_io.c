@@ -2,21 +2,28 @@
  * INS and OUTS (SDM 2A, "INS", "OUTS"). A REP is done a piece at a time: as many iterations as stay inside one page,
  * then the guest runs again at the same instruction, as after an interrupt between two iterations.
  */
+#include "arch/x86_64/cpu.h"
+#include "arch/x86_64/tsc.h"
 #include "guest/exit.h"
 #include "guest/walk.h"
 #include <tf/string.h>
 
 #define TYPE_DATA_UP  1u /* accessed data that does not expand down */
 #define TYPE_WRITABLE 2u
-#define MAX_PIECE 1024 /* iterations; bounds the time between two looks at interrupts */
+#define MAX_PIECE 1024 /* iterations */
+#define PIECE_US  50   /* bounds the time between two looks at interrupts, however slow the device */
 
 struct string_op {
 	struct exit_io io;
 	unsigned addr_size;  /* 2, 4, 8 */
 	enum insn_seg seg;
 	uint64_t *index;     /* RSI or RDI */
+	uint64_t until;      /* TSC: the end of this piece */
 	bool down;
 	bool step;           /* RFLAGS.TF: a trap after each iteration */
+	bool watched;        /* breakpoints are armed: perhaps a trap after each iteration, for `hits` */
+	bool single;         /* one iteration, then look what comes */
+	uint64_t hits;
 };
 
 static uint64_t truncate(uint64_t v, unsigned addr_size) { return addr_size == 8 ? v : v & (BIT(8 * addr_size) - 1); }
@@ -52,13 +59,13 @@ static uint64_t out_run(struct vcpu *v, const struct string_op *s, const uint8_t
 
 		memcpy(&a.value, data + at * s->io.size, s->io.size);
 		bus_access(bus, &a);
-		if (v->vm->state != VM_RUNNING)
+		if (v->vm->state != VM_RUNNING || rdtsc() >= s->until)
 			return i + 1;
 	}
 	return n;
 }
 
-static void in_run(struct vcpu *v, const struct string_op *s, uint8_t *data, uint64_t n)
+static uint64_t in_run(struct vcpu *v, const struct string_op *s, uint8_t *data, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t at = s->down ? n - 1 - i : i;
@@ -66,7 +73,10 @@ static void in_run(struct vcpu *v, const struct string_op *s, uint8_t *data, uin
 
 		bus_access(&v->vm->pio, &a);
 		memcpy(data + at * s->io.size, &a.value, s->io.size);
+		if (rdtsc() >= s->until)
+			return i + 1;
 	}
+	return n;
 }
 
 static enum tf_err translate(struct vcpu *v, const struct string_op *s, uint64_t linear, gpa_t *gpa, enum action *act)
@@ -79,11 +89,27 @@ static enum tf_err translate(struct vcpu *v, const struct string_op *s, uint64_t
 	return TF_EFAULT;
 }
 
+/* One element between the port and memory that crosses a page, or belongs to a device. */
+static void element(struct vcpu *v, const struct string_op *s, const gpa_t gpa[2], const uint8_t len[2])
+{
+	uint64_t value = 0, part;
+
+	if (s->io.in)
+		(void)in_run(v, s, (uint8_t *)&value, 1);
+	for (unsigned i = 0, shift = 0; i < 2 && len[i]; shift += 8 * len[i++]) {
+		part = value >> shift & dev_ones(len[i]);
+		mmio_access(v, gpa[i], len[i], s->io.in, &part);
+		if (!s->io.in)
+			value |= part << shift;
+	}
+	if (!s->io.in)
+		(void)out_run(v, s, (const uint8_t *)&value, 1);
+}
+
 /* One element that crosses a page. Both pages are looked up before the port is touched: an IN cannot be taken back. */
 static enum tf_err crossing(struct vcpu *v, const struct string_op *s, uint64_t linear, enum action *act)
 {
 	uint64_t len = PAGE_SIZE - (linear & (PAGE_SIZE - 1)), rest = s->io.size - len, next = linear + len;
-	uint8_t data[4] = { 0xff, 0xff, 0xff, 0xff };
 	gpa_t low, high;
 	enum tf_err e = translate(v, s, linear, &low, act);
 
@@ -91,24 +117,11 @@ static enum tf_err crossing(struct vcpu *v, const struct string_op *s, uint64_t 
 		e = translate(v, s, vcpu_code64() ? next : next & UINT32_MAX, &high, act);
 	if (e)
 		return e;
-	uint8_t *first = mem_at(&v->vm->mem, low, len), *second = mem_at(&v->vm->mem, high, rest);
-	if (s->io.in) {
-		in_run(v, s, data, 1);
-		if (first)
-			memcpy(first, data, len);
-		if (second)
-			memcpy(second, data + len, rest);
-	} else {
-		if (first)
-			memcpy(data, first, len);
-		if (second)
-			memcpy(data + len, second, rest);
-		out_run(v, s, data, 1);
-	}
+	element(v, s, (const gpa_t[]){ low, high }, (const uint8_t[]){ (uint8_t)len, (uint8_t)rest });
 	return TF_OK;
 }
 
-static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t offset, uint64_t count, uint64_t *done,
+static enum tf_err transfer(struct vcpu *v, struct string_op *s, uint64_t offset, uint64_t count, uint64_t *done,
 			    enum action *act)
 {
 	uint64_t linear, n = 1;
@@ -117,11 +130,13 @@ static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t 
 
 	if (e)
 		return e;
+	if (unlikely(s->watched))
+		s->hits = breakpoint_data(linear, s->io.size, s->io.in) | breakpoint_port(s->io.port, s->io.size);
 	if ((linear & (PAGE_SIZE - 1)) + s->io.size > PAGE_SIZE) {
 		*done = 1;
 		return crossing(v, s, linear, act);
 	}
-	if (!s->step)
+	if (!s->single)
 		n = piece(s, linear, offset, count);
 	if (!vcpu_code64() && n > 1) { /* all of the piece must be inside the limit; only plain data is looked at for it */
 		uint64_t last = s->down ? 0 : offset + n * s->io.size - 1;
@@ -136,17 +151,12 @@ static enum tf_err transfer(struct vcpu *v, const struct string_op *s, uint64_t 
 	uint64_t bytes = n * s->io.size;
 	uint64_t first = s->down ? gpa.v - (bytes - s->io.size) : gpa.v;
 	uint8_t *ram = mem_at(&v->vm->mem, GPA(first), bytes);
-	uint8_t absent[4];
-	if (!ram) { /* not RAM: one element to or from nowhere */
-		memset(absent, 0xff, sizeof(absent));
-		n = 1;
-		ram = absent;
+	if (!ram) { /* a device's memory: one element, as it may answer each time something else */
+		*done = 1;
+		element(v, s, (const gpa_t[]){ gpa, gpa }, (const uint8_t[]){ s->io.size, 0 });
+		return TF_OK;
 	}
-	if (s->io.in)
-		in_run(v, s, ram, n);
-	else
-		n = out_run(v, s, ram, n);
-	*done = n;
+	*done = s->io.in ? in_run(v, s, ram, n) : out_run(v, s, ram, n);
 	return TF_OK;
 }
 
@@ -156,8 +166,9 @@ enum action exit_string_port(struct vcpu *v, struct exit_io io)
 	uint32_t info = vmcs_read(VMCS_EXIT_INSN_INFO);
 	uint64_t rflags = vmcs_read(VMCS_GUEST_RFLAGS);
 	struct string_op s = { .io = io, .index = io.in ? &g[RDI] : &g[RSI], .down = rflags & RFLAGS_DF,
-			       .step = rflags & RFLAGS_TF };
+			       .step = rflags & RFLAGS_TF, .watched = breakpoints_armed() };
 
+	s.single = s.step || s.watched || vcpu_in_shadow();
 	if (!vmx_caps.io_insn_info) {
 		vm_stop_report(v, VM_STOP_ERROR, "INS or OUTS on a CPU that does not describe it (IA32_VMX_BASIC[54])");
 		return ACT_STOP;
@@ -167,6 +178,7 @@ enum action exit_string_port(struct vcpu *v, struct exit_io io)
 	uint64_t count = io.rep ? truncate(g[RCX], s.addr_size) : 1, done = 0;
 	if (count == 0)
 		return ACT_NEXT;
+	s.until = io.rep ? rdtsc() + tsc_from_us(PIECE_US) : 0;
 	enum action act = ACT_RETRY;
 	enum tf_err e = transfer(v, &s, truncate(*s.index, s.addr_size), count, &done, &act);
 	if (e == TF_EFAULT)
@@ -177,6 +189,7 @@ enum action exit_string_port(struct vcpu *v, struct exit_io io)
 		set_part(&g[RCX], s.addr_size, g[RCX] - done);
 	if (v->vm->state != VM_RUNNING)
 		return ACT_STOP;
+	breakpoint_pend(s.hits);
 	if (!io.rep || count == done)
 		return ACT_NEXT;
 	vcpu_iterated(s.step);

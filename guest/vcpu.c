@@ -106,7 +106,7 @@ void vcpu_reset(struct vcpu *v)
 	v->vmx.pending_event = v->vmx.pending_len = 0;
 	vmcs_write(VMCS_ENTRY_INTR_INFO, 0); /* an entry that failed left it valid */
 	v->requests = REQ_EVENT | REQ_APIC;
-	v->halted = v->nmi_pending = false;
+	v->halted = v->nmi_pending = v->watched = false;
 	for (unsigned s = SEG_ES; s <= SEG_GS; s++)
 		vcpu_set_segment(s, 0, 0, 0xffff, DATA16);
 	vcpu_set_segment(SEG_CS, 0xf000, 0xffff0000, 0xffff, CODE16);

@@ -12,10 +12,14 @@ struct vm;
 #define REQ_STOP  BIT(1) /* the VM is stopping */
 #define REQ_APIC  BIT(2) /* the local APIC's mode changed */
 
-enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, TIMER_RESTART, NTIMERS };
+enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, TIMER_WATCHDOG, TIMER_RESTART, NTIMERS };
 
 /* MSRs that the CPU keeps across exits and that are switched with the vCPU. */
 enum switched_msr { SWITCH_STAR, SWITCH_LSTAR, SWITCH_CSTAR, SWITCH_FMASK, SWITCH_KERNEL_GS, SWITCH_TSC_AUX, NSWITCHED };
+
+/* Instructions that accessed devices lately: what these bytes mean. */
+#define DECODED 4
+struct decoded { uint64_t bytes[2]; struct insn insn; };
 
 struct vcpu {
 	struct vmx_vcpu vmx;
@@ -24,8 +28,11 @@ struct vcpu {
 	uint32_t requests;      /* REQ_*, set atomically */
 	bool halted;            /* in HLT; wakes on an event */
 	bool halted_if;         /* RFLAGS.IF when it halted */
+	bool halted_nmi;        /* NMIs were not blocked then */
 	bool nmi_pending;
+	bool watched;           /* it has not been able to take an interrupt since vcpu_look() */
 	uint8_t next_len;       /* length of an instruction that we decoded ourselves; 0: the VMCS knows it */
+	struct decoded decoded[DECODED];
 	uint64_t tsc_offset, tsc_adjust;
 	uint64_t next_deadline; /* the earliest of deadlines[] */
 	uint64_t deadlines[NTIMERS];
@@ -38,13 +45,14 @@ struct vcpu {
 	uint64_t switched[NSWITCHED];
 	uint64_t dr[4], dr6, cr2;
 	uint64_t xcr0, xss;
-	uint64_t misc_enable;
+	uint64_t misc_enable, mcg_status;
 	void *fpu;              /* XSAVE area */
 	hpa_t fpu_frame;
 
 	void *sched;            /* the scheduler's, core/ */
 	uint64_t exits[EXIT_NKINDS];
 	uint64_t ran;           /* TSC ticks that it had the CPU */
+	uint64_t looked, looked_ran; /* TSC and `ran` at the last vcpu_look() */
 };
 
 /* What a run of vcpu_run() ended with. */
@@ -90,6 +98,11 @@ void vcpu_timers_due(struct vcpu *v, uint64_t now);
 void vcpu_deliver(struct vcpu *v);
 bool vcpu_has_event(struct vcpu *v);
 void vcpu_apic_mode_changed(struct vcpu *v);
+/*
+ * Has it been able to take an interrupt since the last call? If not, *silent is for how long: the time that it had the CPU,
+ * or that it slept with interrupts off, from which nothing but an NMI wakes.
+ */
+bool vcpu_look(struct vcpu *v, uint64_t *silent);
 struct apic_msg;
 /* An interrupt message to whichever vCPUs it names. */
 void vm_send(struct vm *vm, const struct apic_msg *msg);

@@ -12,10 +12,7 @@
 #include <tf/string.h>
 
 #define CLEAR_PIECE  MiB(2) /* of RAM cleared between two looks at who else wants the CPU */
-#define IO_BITMAP_ORDER 1   /* two frames */
 #define STOP_TEXT    288
-#define OPTION_ROM_BASE 0xc0000ull
-#define OPTION_ROM_END  0xe0000ull
 
 /* Those set aside first, as far as there are any. */
 static enum tf_err table_alloc(void *ctx, hpa_t *out)
@@ -114,10 +111,11 @@ static enum tf_err create_memory(struct vm *vm, const char **why)
 	if ((e = frame_alloc(IO_BITMAP_ORDER, &vm->io_bitmap)) || (e = frame_alloc_zero(&vm->apic_access)))
 		return e;
 	memset(phys_to_virt(vm->io_bitmap), 0xff, PAGE_SIZE << IO_BITMAP_ORDER);
+	memset(phys_to_virt(vm->apic_access), 0xff, PAGE_SIZE);
 	if ((e = map_empty_rom(vm)))
 		return e;
 	if (vm->cfg.apicv && vmx_caps.apic_access &&
-	    (e = ept_map(&vm->ept, GPA(APIC_DEFAULT_BASE), vm->apic_access, PAGE_SIZE, EPT_R | EPT_W, MT_WB)))
+	    (e = ept_map(&vm->ept, GPA(APIC_DEFAULT_BASE), vm->apic_access, PAGE_SIZE, EPT_R, MT_WB)))
 		return e;
 	*why = "no memory for page tables";
 	return set_tables_aside(vm);
@@ -160,6 +158,7 @@ fail:
 void vm_start(struct vm *vm)
 {
 	vm->state = VM_STARTING;
+	vm->by_watchdog = vm->stop == VM_STOP_WATCHDOG;
 	vm->stop = VM_STOP_NONE;
 	vm->start_cleared = 0;
 	vm->starts++;
@@ -183,7 +182,8 @@ static enum tf_err load_guest(struct vm *vm, struct load_entry *entry, const cha
 	uint8_t *bios = mem_at(&vm->mem, GPA(GUEST_ACPI_BASE), GUEST_ACPI_SIZE);
 
 	*why = "the ACPI tables do not fit";
-	enum tf_err e = guest_acpi_build(bios, GUEST_ACPI_SIZE, GUEST_ACPI_BASE, vm->nvcpus);
+	enum tf_err e = guest_acpi_build(bios, GUEST_ACPI_SIZE, GUEST_ACPI_BASE, vm->nvcpus,
+						vm->cfg.watchdog_ms != 0);
 	if (e)
 		return e;
 	req.mem = &mem;
@@ -233,7 +233,8 @@ void vm_stop(struct vm *vm, enum vm_stop how)
 
 const char *vm_stop_name(enum vm_stop how)
 {
-	static const char *const names[] = { "none", "power-off", "reset", "triple-fault", "error", "request" };
+	static const char *const names[] = { "none", "power-off", "reset", "triple-fault", "error", "request",
+					     "watchdog" };
 
 	return how < ARRAY_SIZE(names) ? names[how] : "unknown";
 }

@@ -10,6 +10,10 @@
 #include "guest/vcpu.h"
 #include "guest/vmconfig.h"
 
+#define IO_BITMAP_ORDER 1         /* two frames */
+#define OPTION_ROM_BASE 0xc0000ull /* up to OPTION_ROM_END: all of it is `empty_rom` */
+#define OPTION_ROM_END  0xe0000ull
+
 enum vm_state {
 	VM_OFF,      /* not started yet */
 	VM_STARTING, /* memory is being cleared and the kernel loaded, piece by piece */
@@ -17,7 +21,8 @@ enum vm_state {
 	VM_STOPPED,  /* ended: `stop` says how */
 };
 
-enum vm_stop { VM_STOP_NONE, VM_STOP_POWER_OFF, VM_STOP_RESET, VM_STOP_TRIPLE_FAULT, VM_STOP_ERROR, VM_STOP_REQUEST };
+enum vm_stop { VM_STOP_NONE, VM_STOP_POWER_OFF, VM_STOP_RESET, VM_STOP_TRIPLE_FAULT, VM_STOP_ERROR, VM_STOP_REQUEST,
+	       VM_STOP_WATCHDOG };
 
 /* What the layer above gives a VM. */
 struct vm_host {
@@ -51,6 +56,7 @@ struct vm {
 	struct mtrrs mtrr;
 
 	struct load_request load; /* the boot modules that it is started from */
+	bool by_watchdog;         /* the watchdog ended what ran before */
 	uint64_t start_cleared;   /* VM_STARTING: bytes of RAM cleared so far */
 	int64_t start_unix;       /* the RTC's time at start */
 

@@ -11,6 +11,7 @@
 #define VM_CMDLINE_MAX  2048
 #define VM_PATH_MAX     256
 #define BREAK_VMCS_MAX  1024
+#define MUTATE_MAX      48
 
 enum vm_kind { VM_AUTO, VM_LINUX, VM_MULTIBOOT, VM_MULTIBOOT2 };
 enum vm_on_exit { VM_ON_EXIT_HALT, VM_ON_EXIT_RESTART };
@@ -29,10 +30,12 @@ struct vm_config {
 	uint32_t weight;                           /* 1 to 10000 */
 	enum vm_console console;
 	enum vm_on_exit on_exit;
+	uint32_t watchdog_ms;                      /* 0: none */
 	bool autostart;
 	bool hypervisor_bit;                       /* CPUID.1:ECX[31] and the Trefoil leaves */
 	bool apicv;                                /* false: plain APIC emulation even where the CPU could do it */
 #ifdef TF_TEST_HOOKS
+	char mutate[MUTATE_MAX];                   /* VMCS fields to mutate: COUNT:SEED:RUN */
 	char break_vmcs[BREAK_VMCS_MAX];           /* VMCS fields to write before the first entry: ENCODING:VALUE ... */
 #endif
 };

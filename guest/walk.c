@@ -1,4 +1,5 @@
 #include "guest/walk.h"
+#include "arch/x86_64/cpu.h"
 #include <tf/string.h>
 
 #define PTE_P   BIT(0)
@@ -8,6 +9,9 @@
 #define PTE_D   BIT(6)
 #define PTE_PS  BIT(7)
 #define PTE_NX  BIT(63)
+#define PTE_KEY(e) ((e) >> 59 & 0xf)
+#define PKRU_AD 1u /* of key 0; two bits for each */
+#define PKRU_WD 2u
 #define PTE_PSE36(e) (((e) & 0x1fe000) << 19) /* bits 20:13 of a 4 MiB entry are address bits 39:32 */
 #define PTE_FRAME    0x000ffffffffff000ull
 #define PTE_HIGH     0x7ff0000000000000ull /* bits 62:52: ignored in 4-level paging, reserved in PAE paging */
@@ -18,7 +22,7 @@ struct walk {
 	uint64_t cr0, cr4, efer;
 	uint64_t phys_mask;
 	uint32_t pse_reserved; /* bits of a 4 MiB entry */
-	bool user, write, fetch, implicit, pages_1g;
+	bool user, write, fetch, implicit, pages_1g, keys;
 	uint32_t error;     /* what every page fault of this access says */
 	uint64_t reserved;  /* bits that no entry may have in this paging mode */
 };
@@ -54,12 +58,25 @@ static bool permitted(const struct walk *w, bool u, bool wr, bool nx)
 	return wr || !w->write || !(w->cr0 & CR0_WP);
 }
 
+/* "Protection Keys", of user pages in IA-32e mode; PKRU is the guest's own, but we run without CR4.PKE. */
+static bool key_permits(const struct walk *w, uint64_t entry)
+{
+	uint64_t cr4 = read_cr4();
+
+	write_cr4(cr4 | CR4_PKE);
+	uint32_t rights = rdpkru() >> 2 * PTE_KEY(entry);
+	write_cr4(cr4);
+	return !(rights & PKRU_AD) && !((rights & PKRU_WD) && w->write && (w->user || (w->cr0 & CR0_WP)));
+}
+
 /* Walks `levels` levels of `bits` index bits each, from `table`. */
 static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, int levels, unsigned bits,
 			       gpa_t *out, uint32_t *error)
 {
 	unsigned width = bits == 9 ? 8 : 4;
 	bool u = true, wr = true, nx = false;
+	void *used[4]; /* accessed, if the translation succeeds */
+	uint64_t entries[4];
 
 	*error = w->error;
 	for (int level = levels - 1; level >= 0; level--) {
@@ -88,14 +105,21 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 		}
 		if (level == 0 || large) {
 			*error |= PF_P;
+			if (unlikely(w->keys) && u && !key_permits(w, e)) {
+				*error |= PF_PK;
+				return TF_EFAULT;
+			}
 			if (!permitted(w, u, wr, nx))
 				return TF_EFAULT;
 			set_flags(p, width, e, PTE_A | (w->write ? PTE_D : 0));
+			for (int up = level + 1; up < levels; up++)
+				set_flags(used[up], width, entries[up], PTE_A);
 			uint64_t frame = width == 8 ? e & w->phys_mask : (e & 0xfffff000) | (large ? PTE_PSE36(e) : 0);
 			out->v = (frame & ~(BIT(shift) - 1)) | (linear & (BIT(shift) - 1));
 			return TF_OK;
 		}
-		set_flags(p, width, e, PTE_A);
+		used[level] = p;
+		entries[level] = e;
 		table = width == 8 ? e & PTE_FRAME : e & 0xfffff000;
 	}
 	return TF_EFAULT;
@@ -120,6 +144,7 @@ enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t 
 	w.error = (w.write ? PF_W : 0) | (w.user ? PF_U : 0) | (w.fetch && (nxe || (w.cr4 & CR4_SMEP)) ? PF_I : 0);
 	if (pae)
 		w.reserved = (~w.phys_mask & PTE_FRAME) | (nxe ? 0 : PTE_NX);
+	w.keys = (w.cr4 & CR4_PKE) && (w.efer & EFER_LMA) && !w.fetch;
 	if (w.efer & EFER_LMA)
 		return walk_tables(&w, cr3, linear, 4, 9, out, error);
 	if (pae) {
@@ -143,7 +168,17 @@ static bool within_limit(uint32_t ar, uint32_t limit, uint64_t offset, uint64_t 
 
 	if (!(AR_TYPE(ar) & 8) && (AR_TYPE(ar) & 4))
 		return offset > limit && last <= (ar & AR_DB ? 0xffffffffull : 0xffffull);
-	return last <= limit && last >= offset;
+	return last <= limit;
+}
+
+/* SDM 3A, "Alignment Checking"; true: #AC was injected. */
+static bool misaligned(struct vcpu *v, uint64_t linear, uint64_t size, enum action *act)
+{
+	if (likely(!(linear & (size - 1))) || vcpu_cpl() != 3 || !(vmcs_read(VMCS_GUEST_CR0) & CR0_AM) ||
+	    !(vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_AC))
+		return false;
+	*act = vcpu_fault(v, VEC_AC, 0);
+	return true;
 }
 
 enum tf_err walk_segment(struct vcpu *v, enum insn_seg seg, uint64_t offset, uint64_t size, bool write,
@@ -152,16 +187,19 @@ enum tf_err walk_segment(struct vcpu *v, enum insn_seg seg, uint64_t offset, uin
 	if (vcpu_code64()) {
 		*linear = offset + (seg >= SEG_FS ? vmcs_read(VMCS_GUEST_BASE(seg)) : 0);
 		if (canonical(*linear) && canonical(*linear + size - 1))
-			return TF_OK;
+			return misaligned(v, *linear, size, act) ? TF_EFAULT : TF_OK;
 	} else {
 		uint32_t ar = vmcs_read(VMCS_GUEST_AR(seg)), limit = vmcs_read(VMCS_GUEST_LIMIT(seg));
 		bool code = AR_TYPE(ar) & 8, rw = AR_TYPE(ar) & 2;
 		bool real = !(vmcs_read(VMCS_GUEST_CR0) & CR0_PE) || (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_VM);
 		bool type_ok = real || (write ? !code && rw : !code || rw);
+		uint64_t base = vmcs_read(VMCS_GUEST_BASE(seg));
+		/* 4 GiB from 0 are no limit: an access at the end goes on at 0 (SDM 3B, "Segment Wraparound") */
+		bool flat = limit == UINT32_MAX && !base && (code || !(AR_TYPE(ar) & 4));
 
-		*linear = (offset + vmcs_read(VMCS_GUEST_BASE(seg))) & 0xffffffff;
-		if (!(ar & AR_UNUSABLE) && type_ok && within_limit(ar, limit, offset, size))
-			return TF_OK;
+		*linear = (offset + base) & 0xffffffff;
+		if (!(ar & AR_UNUSABLE) && type_ok && (flat || within_limit(ar, limit, offset, size)))
+			return misaligned(v, *linear, size, act) ? TF_EFAULT : TF_OK;
 	}
 	*act = vcpu_fault(v, seg == SEG_SS ? VEC_SS : VEC_GP, 0);
 	return TF_EFAULT;

@@ -9,7 +9,7 @@
 
 /* Translates. TF_EFAULT: a page fault is to be raised, *error is its error code. Sets accessed and dirty flags. */
 __must_check enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t *out, uint32_t *error);
-/* seg:offset for an access of `size` bytes: limit, type and canonical checks. TF_EFAULT: #GP or #SS was injected, *act says what to do. */
+/* seg:offset for an access of `size` bytes: limit, type, canonical and alignment checks. TF_EFAULT: #GP, #SS or #AC was injected, *act says what to do. */
 __must_check enum tf_err walk_segment(struct vcpu *v, enum insn_seg seg, uint64_t offset, uint64_t size, bool write,
 				      uint64_t *linear, enum action *act);
 /* Copies bytes at a linear address that must be RAM; TF_EFAULT: #PF was injected (see *act); TF_ERANGE: not RAM. */

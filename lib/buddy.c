@@ -134,3 +134,10 @@ enum tf_err buddy_alloc(struct buddy *b, unsigned order, uint64_t *pfn)
 	*pfn = b->base_pfn + i;
 	return TF_OK;
 }
+
+void buddy_each_free(const struct buddy *b, void (*fn)(void *ctx, uint64_t pfn, unsigned order), void *ctx)
+{
+	for (unsigned order = 0; order <= BUDDY_MAX_ORDER; order++)
+		for (uint32_t i = b->head[order]; i != NIL; i = b->next[i])
+			fn(ctx, b->base_pfn + i, order);
+}

@@ -25,3 +25,5 @@ void buddy_add(struct buddy *b, uint64_t pfn, uint64_t n);
 __must_check enum tf_err buddy_alloc(struct buddy *b, unsigned order, uint64_t *pfn);
 /* Returns a block. Asserts that it is in use, aligned and inside. */
 void buddy_free(struct buddy *b, uint64_t pfn, unsigned order);
+/* Calls fn for each free block. */
+void buddy_each_free(const struct buddy *b, void (*fn)(void *ctx, uint64_t pfn, unsigned order), void *ctx);

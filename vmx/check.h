@@ -15,7 +15,7 @@ struct vmcs_view {
 	                                                            /* rules about memory are passed over */
 	const struct vmx_caps *caps;
 	unsigned phys_bits, linear_bits;                            /* CPUID.80000008H:EAX */
-	bool lam, sgx;                                              /* CPUID.7.1:EAX[26], CPUID.7.0:EBX[2] */
+	bool lam, sgx, rtm;                                         /* CPUID.7.1:EAX[26], CPUID.7.0:EBX[2], EBX[11] */
 	uint64_t vmcs;                                              /* address of this VMCS */
 };
 

@@ -10,6 +10,7 @@
 
 #define CPUID_ADDRESS_SIZES 0x80000008u
 #define CPUID_7_EBX_SGX     BIT(2)
+#define CPUID_7_EBX_RTM     BIT(11)
 #define CPUID_7_1_EAX_LAM   BIT(26)
 
 static uint64_t read_field(void *ctx, uint32_t field)
@@ -42,6 +43,7 @@ static struct vmcs_view current_view(void)
 	return (struct vmcs_view){
 		.read = read_field, .read_mem = read_ram, .caps = &vmx_caps, .phys_bits = sizes & 0xff,
 		.linear_bits = sizes >> 8 & 0xff, .sgx = seven.ebx & CPUID_7_EBX_SGX,
+		.rtm = seven.ebx & CPUID_7_EBX_RTM,
 		.lam = seven.eax >= 1 && (cpuid(7, 1).eax & CPUID_7_1_EAX_LAM), .vmcs = vc->current->vmcs.v,
 	};
 }

@@ -155,6 +155,7 @@ static bool check_pending_debug(struct check *c)
 	     "pending debug exceptions: BS as TF and BTF say, in HLT or if STI or MOV SS blocks");
 	RULE(!(pending & PENDING_RTM) || (pending == (PENDING_RTM | PENDING_ENABLED) && !(blocking & BLOCK_MOV_SS)),
 	     VMCS_GUEST_PENDING_DEBUG, "pending debug exceptions: RTM only with bit 12 and nothing else");
+	RULE(!(pending & PENDING_RTM) || c->view->rtm, VMCS_GUEST_PENDING_DEBUG, "pending debug exceptions: RTM only on a CPU that has it");
 	return true;
 }
 

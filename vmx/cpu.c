@@ -27,7 +27,9 @@ void vmcs_write_failed(uint32_t field, uint64_t value, const char *caller)
 
 void vmx_vmclear(hpa_t vmcs)
 {
-	VMX_INSN_MEM("vmclear", vmcs.v, failed);
+	uint64_t operand = test_hook_vmx("vmclear", vmcs.v);
+
+	VMX_INSN_MEM("vmclear", operand, failed);
 	return;
 failed:
 	panic("vmx: VMCLEAR of %lxh failed", vmcs.v);
@@ -35,7 +37,9 @@ failed:
 
 void vmx_vmptrld(hpa_t vmcs)
 {
-	VMX_INSN_MEM("vmptrld", vmcs.v, failed);
+	uint64_t operand = test_hook_vmx("vmptrld", vmcs.v);
+
+	VMX_INSN_MEM("vmptrld", operand, failed);
 	return;
 failed:
 	panic("vmx: VMPTRLD of %lxh failed", vmcs.v);
@@ -53,9 +57,10 @@ enum tf_err vmx_cpu_enable(void)
 	if (e)
 		return e;
 	*(uint32_t *)phys_to_virt(vc->vmxon) = vmx_caps.revision;
+	uint64_t operand = test_hook_vmx("vmxon", vc->vmxon.v);
 	/* It faults where IA32_FEATURE_CONTROL or a hypervisor below does not allow it after all. */
 	__asm__ goto("1:\tvmxon %0\n\tjbe %l[failed]\n\t" FIXUP("1b", "%l[failed]")
-		     : : "m"(vc->vmxon.v) : "cc", "memory" : failed);
+		     : : "m"(operand) : "cc", "memory" : failed);
 	c->vmx = vc;
 	/* The firmware, or whoever ran before, may have left translations under our tags. */
 	if (vmx_caps.ept_vpid & EPTCAP_INVEPT_ALL)
@@ -77,7 +82,7 @@ void vmx_flush_ept(uint64_t eptp)
 	struct { uint64_t eptp, zero; } d = { eptp, 0 };
 	uint64_t type = eptp && (vmx_caps.ept_vpid & EPTCAP_INVEPT_SINGLE) ? INV_SINGLE : INV_ALL;
 
-	__asm__ goto("invept %0, %1\n\tjbe %l[failed]" : : "m"(d), "r"(type) : "cc", "memory" : failed);
+	__asm__ goto("invept %0, %1\n\tjbe %l[failed]" : : "m"(d), "r"(test_hook_vmx("invept", type)) : "cc", "memory" : failed);
 	return;
 failed:
 	panic("vmx: INVEPT type %lu of %lxh failed", type, eptp);
@@ -88,7 +93,7 @@ void vmx_flush_vpid(uint16_t vpid)
 	struct { uint64_t vpid, linear; } d = { vpid, 0 };
 	uint64_t type = vpid && (vmx_caps.ept_vpid & EPTCAP_INVVPID_SINGLE) ? INV_SINGLE : INV_ALL;
 
-	__asm__ goto("invvpid %0, %1\n\tjbe %l[failed]" : : "m"(d), "r"(type) : "cc", "memory" : failed);
+	__asm__ goto("invvpid %0, %1\n\tjbe %l[failed]" : : "m"(d), "r"(test_hook_vmx("invvpid", type)) : "cc", "memory" : failed);
 	return;
 failed:
 	panic("vmx: INVVPID type %lu of %u failed", type, vpid);

@@ -34,6 +34,9 @@ bool vmx_inject_exception(struct vmx_vcpu *v, uint8_t vector, bool has_error, ui
 			error = 0;
 		}
 	}
+	/* An NMI whose delivery failed blocks the next one all the same. */
+	if ((v->pending_event & INTR_VALID) && (v->pending_event & INTR_TYPE_MASK) == INTR_TYPE_NMI)
+		vmx_set_blocking(BLOCK_NMI, 0);
 	v->pending_event = info;
 	v->pending_error = error;
 	v->pending_len = 0;
@@ -52,16 +55,22 @@ void vmx_inject_nmi(struct vmx_vcpu *v)
 	v->pending_event = INTR_VALID | INTR_TYPE_NMI | VEC_NMI;
 }
 
+/*
+ * Traps of the last instruction come before interrupts and NMIs (SDM 3A, "Priorities Among Simultaneous Events"), and an
+ * entry that injects one of these would drop them ("Delivery of Pending Debug Exceptions after VM Entry").
+ */
+static bool trap_pending(void) { return vmcs_read(VMCS_GUEST_PENDING_DEBUG); }
+
 bool vmx_interrupt_allowed(const struct vmx_vcpu *v)
 {
 	return !v->pending_event && (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF) &&
-	       !(vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_MOV_SS));
+	       !(vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_MOV_SS)) && !trap_pending();
 }
 
 bool vmx_nmi_allowed(const struct vmx_vcpu *v)
 {
 	return !v->pending_event &&
-	       !(vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_MOV_SS | BLOCK_NMI));
+	       !(vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_MOV_SS | BLOCK_NMI)) && !trap_pending();
 }
 
 void vmx_requeue_event(struct vmx_vcpu *v)

@@ -19,7 +19,7 @@ static inline void vmx_set_blocking(uint32_t set, uint32_t clear)
 	if (unlikely(new != old))
 		vmcs_write(VMCS_GUEST_INTERRUPTIBILITY, new);
 }
-/* May an external interrupt be injected now: IF = 1, no blocking by STI or MOV SS, nothing pending? */
+/* May an external interrupt be injected now: IF = 1, no blocking by STI or MOV SS, no event and no debug trap pending? */
 bool vmx_interrupt_allowed(const struct vmx_vcpu *v);
 bool vmx_nmi_allowed(const struct vmx_vcpu *v);
 

@@ -279,6 +279,7 @@ struct vmcs_fnat { uint32_t enc; };
 #define ACTIVITY_HLT      1
 #define ACTIVITY_SHUTDOWN 2
 #define ACTIVITY_WAIT_SIPI 3
+#define PENDING_DEBUG_ENABLED BIT(12) /* one of B0 to B3 is of an enabled breakpoint */
 #define PENDING_DEBUG_BS  BIT(14)
 
 /* Segment access rights: "Guest Register State" */

@@ -32,6 +32,7 @@ enum tf_err vmx_run(struct vmx_vcpu *v)
 {
 	if (v->pending_event)
 		vmx_commit_event(v);
+	v->entry_flags = (uint8_t)test_hook_vmx(v->entry_flags & ENTER_LAUNCHED ? "vmresume" : "vmlaunch", v->entry_flags);
 	unsigned failed = vmx_enter(v);
 	if (unlikely(failed))
 		return entry_failed(v, failed);

@@ -5,10 +5,17 @@
 __noreturn void vmcs_read_failed(uint32_t field, const char *caller);
 __noreturn void vmcs_write_failed(uint32_t field, uint64_t value, const char *caller);
 
+#ifdef TF_TEST_HOOKS
+/* The operand that this use of the instruction gets: a wrong one where it is to fail. tests/hooks/faults.c */
+uint64_t test_hook_vmx(const char *insn, uint64_t operand);
+#else
+#define test_hook_vmx(insn, operand) (operand)
+#endif
+
 static inline __attribute__((always_inline)) uint64_t vmcs_vmread(uint32_t field, const char *caller)
 {
 	uint64_t v;
-	__asm__ goto("vmread %1, %0\n\tjbe %l[failed]" : "=r"(v) : "r"((uint64_t)field) : "cc" : failed);
+	__asm__ goto("vmread %1, %0\n\tjbe %l[failed]" : "=r"(v) : "r"(test_hook_vmx("vmread", (uint64_t)field)) : "cc" : failed);
 	return v;
 failed:
 	vmcs_read_failed(field, caller);
@@ -16,7 +23,7 @@ failed:
 
 static inline __attribute__((always_inline)) void vmcs_vmwrite(uint32_t field, uint64_t v, const char *caller)
 {
-	__asm__ goto("vmwrite %1, %0\n\tjbe %l[failed]" : : "r"((uint64_t)field), "rm"(v) : "cc" : failed);
+	__asm__ goto("vmwrite %1, %0\n\tjbe %l[failed]" : : "r"(test_hook_vmx("vmwrite", (uint64_t)field)), "rm"(v) : "cc" : failed);
 	return;
 failed:
 	vmcs_write_failed(field, v, caller);

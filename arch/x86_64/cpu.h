@@ -95,6 +95,14 @@ static inline void xsetbv(uint32_t i, uint64_t v)
 	__asm__ volatile("xsetbv" : : "c"(i), "a"((uint32_t)v), "d"((uint32_t)(v >> 32)));
 }
 
+/* Protection-key rights; only while CR4.PKE is set. */
+static inline uint32_t rdpkru(void)
+{
+	uint32_t v;
+	__asm__ volatile("rdpkru" : "=a"(v) : "c"(0) : "rdx");
+	return v;
+}
+
 /* RDMSR that survives a #GP (by the fixup table, arch/x86_64/trap.c): false if the MSR is not there. */
 __must_check bool rdmsr_safe(uint32_t msr, uint64_t *v);
 /* WRMSR that survives a #GP: false if the MSR is not there or does not take the value. */

@@ -209,6 +209,10 @@ enum tf_err frame_alloc(unsigned order, hpa_t *out)
 	enum tf_err e = TF_ENOMEM;
 	uint64_t pfn;
 
+#ifdef TF_TEST_HOOKS
+	if (test_hook_frame_refused())
+		return e;
+#endif
 	spin_lock(&lock);
 	for (unsigned i = 0; i < nzones && e != TF_OK; i++)
 		e = buddy_alloc(&zones[i].buddy, order, &pfn);
@@ -234,6 +238,27 @@ void frame_free(hpa_t p, unsigned order)
 	ASSERT(z && IS_ALIGNED(p.v, PAGE_SIZE));
 	spin_lock(&lock);
 	buddy_free(&z->buddy, p.v / PAGE_SIZE, order);
+	spin_unlock(&lock);
+}
+
+struct each { frames_fn fn; void *ctx; };
+
+static void each_free(void *ctx, uint64_t pfn, unsigned order)
+{
+	const struct each *each = ctx;
+
+	each->fn(each->ctx, "free", pfn * PAGE_SIZE, (pfn + BIT(order)) * PAGE_SIZE);
+}
+
+void frames_each(frames_fn fn, void *ctx)
+{
+	struct each each = { fn, ctx };
+
+	spin_lock(&lock);
+	for (unsigned i = 0; i < nzones; i++) {
+		fn(ctx, "allocator", zones[i].state.start, zones[i].state.end);
+		buddy_each_free(&zones[i].buddy, each_free, &each);
+	}
 	spin_unlock(&lock);
 }
 

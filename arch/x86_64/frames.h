@@ -25,5 +25,13 @@ __must_check enum tf_err frame_alloc(unsigned order, hpa_t *out);
 /* One zeroed frame. */
 __must_check enum tf_err frame_alloc_zero(hpa_t *out);
 void frame_free(hpa_t p, unsigned order);
+/* A stretch of frames for an audit: what it is, and [start, end). */
+typedef void (*frames_fn)(void *ctx, const char *what, uint64_t start, uint64_t end);
+/* Calls fn for every free block ("free") and for what the allocator keeps for itself ("allocator"). */
+void frames_each(frames_fn fn, void *ctx);
 uint64_t frames_free_bytes(void);
 uint64_t frames_total_bytes(void); /* all RAM, the hypervisor's own included */
+#ifdef TF_TEST_HOOKS
+/* Is this allocation to fail? tests/hooks/faults.c */
+bool test_hook_frame_refused(void);
+#endif

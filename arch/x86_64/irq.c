@@ -22,6 +22,12 @@ enum tf_err irq_alloc_vector(uint8_t *vector)
 
 void irq_dispatch(uint8_t vector)
 {
+#ifdef TF_TEST_HOOKS
+	if (test_hook_interrupt_lost(vector)) {
+		lapic_eoi();
+		return;
+	}
+#endif
 	if (likely(handlers[vector].fn)) {
 		handlers[vector].fn(handlers[vector].ctx);
 		lapic_eoi();

@@ -16,3 +16,7 @@ void irq_register(uint8_t vector, irq_fn fn, void *ctx);
 __must_check enum tf_err irq_alloc_vector(uint8_t *vector);
 /* Runs the handler and gives the EOI. Called with interrupts off, by the IDT stubs and for external-interrupt exits. */
 void irq_dispatch(uint8_t vector);
+#ifdef TF_TEST_HOOKS
+/* Is this interrupt to go by unnoticed? tests/hooks/faults.c */
+bool test_hook_interrupt_lost(uint8_t vector);
+#endif

@@ -4,20 +4,10 @@
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/lock.h"
+#include "arch/x86_64/pte.h"
 #include <tf/log.h>
 #include <tf/panic.h>
 #include <tf/string.h>
-
-#define PTE_P     BIT(0)
-#define PTE_W     BIT(1)
-#define PTE_PWT   BIT(3)
-#define PTE_PCD   BIT(4)
-#define PTE_PS    BIT(7)
-#define PTE_G     BIT(8)
-#define PTE_STACK BIT(9)  /* ours: a page of a stack */
-#define PTE_GUARD BIT(10) /* ours, in an entry that is not present: the page below a stack */
-#define PTE_NX    BIT(63)
-#define PTE_ADDR  0x000ffffffffff000ull
 
 /* By PAGING_PAT neither PCD nor PWT is WB, PWT alone WC, and both together UC, whatever the MTRRs say of the last two. */
 #define MAP_DEVICE (PTE_P | PTE_W | PTE_PCD | PTE_PWT | PTE_G | PTE_NX)

@@ -103,7 +103,7 @@ static void vlapic_send(struct vlapic *l, uint32_t lo)
 	case APIC_FIXED:
 	case APIC_LOWEST:
 		if (msg.vector < VECTOR_FIRST) {
-			vlapic_error(l, ESR_SEND_ILLEGAL_VECTOR);
+			vlapic_error(l, ESR_SEND_ILLEGAL_VECTOR | (shorthand == SHORTHAND_SELF ? ESR_RECEIVED_ILLEGAL_VECTOR : 0));
 			return;
 		}
 		break;
@@ -203,7 +203,7 @@ void vlapic_write(struct vlapic *l, uint32_t offset, uint32_t value)
 		if (!vlapic_x2apic(l))
 			break;
 		if ((value & 0xff) < VECTOR_FIRST)
-			vlapic_error(l, ESR_SEND_ILLEGAL_VECTOR);
+			vlapic_error(l, ESR_SEND_ILLEGAL_VECTOR | ESR_RECEIVED_ILLEGAL_VECTOR);
 		else
 			vlapic_inject(l, (uint8_t)value, false);
 		return;

@@ -110,12 +110,25 @@ static bool alarm_matches(uint8_t alarm, uint8_t now)
 	return (alarm & ALARM_ANY) == ALARM_ANY || alarm == now;
 }
 
+/* Whether any value of the register that holds 0 to `n` - 1 as `encoded` matches: a guest may ask for one that never is. */
+static bool alarm_possible(const struct vrtc *r, uint8_t alarm, uint8_t (*encoded)(const struct vrtc *r, unsigned value), unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (alarm_matches(alarm, encoded(r, i)))
+			return true;
+	return false;
+}
+
 int64_t vrtc_alarm_next(const struct vrtc *r, int64_t seconds)
 {
 	unsigned of_day = (unsigned)((seconds - RTC_TIME_MIN) % DAY), passed = 0;
 
-	/* Skips by hours, then by minutes, then by seconds; a day later every combination has been seen. */
-	while (passed <= DAY) {
+	if (!alarm_possible(r, r->ram[RTC_SECONDS_ALARM], encode, 60) ||
+	    !alarm_possible(r, r->ram[RTC_MINUTES_ALARM], encode, 60) ||
+	    !alarm_possible(r, r->ram[RTC_HOURS_ALARM], encode_hour, 24))
+		return RTC_NO_ALARM;
+	/* Skips by hours, then by minutes, then by seconds: few steps, as each of them finds one. */
+	for (;;) {
 		unsigned t = (of_day + passed) % DAY;
 
 		if (!alarm_matches(r->ram[RTC_HOURS_ALARM], encode_hour(r, t / HOUR)))
@@ -127,5 +140,4 @@ int64_t vrtc_alarm_next(const struct vrtc *r, int64_t seconds)
 		else
 			return seconds + passed;
 	}
-	return RTC_NO_ALARM;
 }

@@ -70,6 +70,7 @@
 /* SDM 3B, "Debug Registers" and "IA32_DEBUGCTL MSR" */
 #define DR6_RESET    0xffff0ff0ull
 #define DR7_RESET    0x400ull
+#define DR7_ENABLED  0xffull /* L0 to G3 */
 #define DEBUGCTL_LBR BIT(0)
 #define DEBUGCTL_BTF BIT(1)
 

@@ -5,6 +5,8 @@
  */
 #include "arch/x86_64/cpu.h"
 #include "guest/exit.h"
+#include "tests/hooks/faults.h"
+#include "tests/hooks/mutate.h"
 #include "vmx/check.h"
 #include <tf/assert.h>
 #include <tf/log.h>
@@ -14,8 +16,7 @@
 #define NUMBER_MAX 24
 #define TRAP       0xffff
 
-/* A number that ends at `end`; returns what is behind it. */
-static const char *take_number(const char *s, char end, uint64_t *out)
+const char *test_hook_number(const char *s, char end, uint64_t *out)
 {
 	const char *stop = strchr(s, end);
 	size_t n = stop ? (size_t)(stop - s) : strlen(s);
@@ -40,14 +41,16 @@ void test_hook_before_entry(struct vcpu *v)
 	char *list = v->vm->cfg.break_vmcs;
 	struct vmx_broken b;
 
+	faults_before_entry();
 	check_spec_ctrl(v);
+	test_hook_mutate(v);
 	if (!*list)
 		return;
 	for (const char *s = list; *s;) {
 		uint64_t field, value;
 
-		s = take_number(s, ':', &field);
-		s = take_number(s, ' ', &value);
+		s = test_hook_number(s, ':', &field);
+		s = test_hook_number(s, ' ', &value);
 		if (field == TRAP && value == VEC_NMI)
 			__asm__ volatile("int $2" : : : "memory");
 		else if (field == TRAP)

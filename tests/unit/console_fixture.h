@@ -69,6 +69,7 @@ static inline void cmd_restart(void *ctx, struct vconsole *vc) { (void)ctx; note
 static inline void cmd_stop(void *ctx, struct vconsole *vc) { (void)ctx; note("stop ", vc->name); }
 static inline void cmd_start(void *ctx, struct vconsole *vc) { (void)ctx; note("start ", vc->name); }
 static inline void cmd_power_off(void *ctx) { (void)ctx; note("off", ""); }
+static inline void cmd_audit(void *ctx) { (void)ctx; note("audit", ""); }
 static inline void cmd_stats(void *ctx, struct console_mux *m) { (void)ctx; console_print(m, "exits 7\nticks 8\n"); }
 static inline void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t size)
 {
@@ -79,7 +80,7 @@ static inline void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t 
 static inline int setup(void **state)
 {
 	const struct console_port port = { NULL, line_send };
-	const struct console_cmds cmds = { NULL, cmd_list, cmd_stats, cmd_restart, cmd_stop, cmd_start, cmd_power_off };
+	const struct console_cmds cmds = { NULL, cmd_list, cmd_stats, cmd_restart, cmd_stop, cmd_start, cmd_audit, cmd_power_off };
 
 	(void)state;
 	memset(&web, 0, sizeof(web));

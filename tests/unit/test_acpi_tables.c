@@ -64,7 +64,7 @@ static int build_two(void **state)
 {
 	(void)state;
 	memset(buf, 0xaa, sizeof(buf));
-	return guest_acpi_build(buf, sizeof(buf), BASE, 2) != TF_OK;
+	return guest_acpi_build(buf, sizeof(buf), BASE, 2, false) != TF_OK;
 }
 
 static void roots(void **state)
@@ -164,7 +164,7 @@ static void any_number_of_cpus(void **state)
 		const uint8_t *m, *end;
 		unsigned cpus = 0, ioapics = 0;
 
-		assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, n), TF_OK);
+		assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, n, n % 2), TF_OK);
 		m = madt();
 		end = m + field(m + 4, 4);
 		for (m += 44; m < end; m += m[1]) {
@@ -180,22 +180,65 @@ static void any_number_of_cpus(void **state)
 	}
 }
 
+/* Action, instruction, register, value, mask: an OS only reads or writes what an entry names. */
+static void watchdog(void **state)
+{
+	static const struct { uint8_t action, instruction; uint16_t port; uint32_t value, mask; } entries[] = {
+		{ 0x01, 2, 0x624, 1, 0xffffffff },          /* reset */
+		{ 0x04, 1, 0x624, 0, 0xffffffff },          /* query current countdown */
+		{ 0x05, 1, 0x620, 0, 0xffffffff },          /* query countdown period */
+		{ 0x06, 3, 0x620, 0, 0xffffffff },          /* set it */
+		{ 0x08, 0, 0x628, 1, 1 },                   /* query running state */
+		{ 0x09, 0x82, 0x628, 1, 1 },                /* set it, other bits preserved */
+		{ 0x0a, 0, 0x628, 0, 1 },                   /* query stopped state */
+		{ 0x0b, 0x82, 0x628, 0, 1 },                /* set it */
+		{ 0x10, 0, 0x628, 2, 2 },                   /* query reboot */
+		{ 0x11, 0x82, 0x628, 2, 2 },                /* set it */
+		{ 0x20, 0, 0x62c, 1, 1 },                   /* query watchdog status */
+		{ 0x21, 2, 0x62c, 1, 1 },                   /* clear it */
+	};
+	const uint8_t *w, *e;
+
+	(void)state;
+	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, 1, true), TF_OK);
+	assert_int_equal(field(table_at(field(buf + 16, 4), "RSDT") + 4, 4), 36 + 3 * 4);
+	assert_int_equal(field(table_at(field(buf + 16, 4), "RSDT") + 36 + 8, 4), field(table_at(field(buf + 24, 8), "XSDT") + 36 + 16, 8));
+	w = xsdt_entry(2, "WDAT");
+	assert_int_equal(field(w + 4, 4), 68 + sizeof(entries) / sizeof(entries[0]) * 24);
+	assert_int_equal(field(w + 36, 4), 32);
+	assert_int_equal(field(w + 40, 2), 0xff); /* no PCI device */
+	assert_int_equal(w[42] & w[43] & w[44], 0xff);
+	assert_int_equal(field(w + 48, 4), 100);  /* ms */
+	assert_int_equal(field(w + 52, 4), 0xffff);
+	assert_int_equal(field(w + 56, 4), 1);
+	assert_int_equal(w[60], 1);               /* enabled; counts in sleep states, too */
+	assert_int_equal(field(w + 64, 4), sizeof(entries) / sizeof(entries[0]));
+	e = w + 68;
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++, e += 24) {
+		assert_int_equal(e[0], entries[i].action);
+		assert_int_equal(e[1], entries[i].instruction);
+		expect_gas(e + 4, 32, 3, entries[i].port);
+		assert_int_equal(field(e + 16, 4), entries[i].value);
+		assert_int_equal(field(e + 20, 4), entries[i].mask);
+	}
+}
+
 static void refuses(void **state)
 {
 	static uint8_t small[4096];
 	size_t fits = 0;
 
 	(void)state;
-	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, 0), TF_EINVAL);
-	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, GUEST_ACPI_MAX_VCPUS + 1), TF_EINVAL);
-	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE + 16, 1), TF_EINVAL);
-	assert_int_equal(guest_acpi_build(buf, sizeof(buf), 0xffffffc0, 1), TF_EINVAL);
-	assert_int_equal(guest_acpi_build(buf, sizeof(buf), ~0ull << 6, 1), TF_EINVAL);
+	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, 0, false), TF_EINVAL);
+	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, GUEST_ACPI_MAX_VCPUS + 1, false), TF_EINVAL);
+	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE + 16, 1, false), TF_EINVAL);
+	assert_int_equal(guest_acpi_build(buf, sizeof(buf), 0xffffffc0, 1, false), TF_EINVAL);
+	assert_int_equal(guest_acpi_build(buf, sizeof(buf), ~0ull << 6, 1, false), TF_EINVAL);
 	for (size_t size = 0; size < sizeof(small); size++) {
 		enum tf_err e;
 
 		memset(small, 0x55, sizeof(small));
-		e = guest_acpi_build(small, size, BASE, 1);
+		e = guest_acpi_build(small, size, BASE, 1, true);
 		if (e == TF_OK && !fits)
 			fits = size;
 		assert_int_equal(e, fits ? TF_OK : TF_ENOMEM);
@@ -227,6 +270,8 @@ static void iasl_accepts(void **state)
 	if (system("command -v iasl >/dev/null"))
 		skip();
 	assert_non_null(mkdtemp(dir));
+	assert_int_equal(guest_acpi_build(buf, sizeof(buf), BASE, 2, true), TF_OK);
+	write_table(dir, "wdat", xsdt_entry(2, "WDAT"));
 	write_table(dir, "facp", fadt());
 	write_table(dir, "apic", madt());
 	write_table(dir, "facs", at_gpa(field(fadt() + 36, 4), "FACS"));
@@ -235,7 +280,7 @@ static void iasl_accepts(void **state)
 	write_table(dir, "rsdt", table_at(field(buf + 16, 4), "RSDT"));
 	snprintf(command, sizeof(command),
 		 "cd %s && for t in *.dat; do iasl -vs -d $t >>log 2>&1 || echo \"error: $t\" >>log; done; "
-		 "test $(ls *.dsl | wc -l) = 6 && ! grep -iE 'error|warning|invalid|incorrect' log *.dsl", dir);
+		 "test $(ls *.dsl | wc -l) = 7 && ! grep -iE 'error|warning|invalid|incorrect' log *.dsl", dir);
 	bad = system(command);
 	snprintf(command, sizeof(command), "rm -rf %s", dir);
 	assert_int_equal(system(command), 0);
@@ -250,6 +295,7 @@ int main(void)
 		cmocka_unit_test_setup(interrupts, build_two),
 		cmocka_unit_test_setup(sleep_state, build_two),
 		cmocka_unit_test_setup(any_number_of_cpus, build_two),
+		cmocka_unit_test_setup(watchdog, build_two),
 		cmocka_unit_test_setup(refuses, build_two),
 		cmocka_unit_test_setup(iasl_accepts, build_two),
 	};

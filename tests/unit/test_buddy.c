@@ -41,6 +41,35 @@ static void empty_until_added(void **state)
 	free(storage);
 }
 
+static void note_free(void *ctx, uint64_t pfn, unsigned order)
+{
+	uint8_t *free_frame = ctx;
+
+	for (uint64_t i = 0; i < BIT(order); i++) {
+		assert_in_range(pfn + i, BASE, BASE + FRAMES - 1);
+		assert_int_equal(free_frame[pfn + i - BASE]++, 0);
+	}
+}
+
+static void every_free_frame_is_enumerated_once(void **state)
+{
+	uint8_t is_free[FRAMES] = { 0 };
+	struct buddy b;
+	void *storage = make(&b, BASE, FRAMES);
+	uint64_t pfn;
+
+	(void)state;
+	buddy_each_free(&b, note_free, is_free);
+	assert_null(memchr(is_free, 1, FRAMES));
+	buddy_add(&b, BASE + 5, 11);
+	buddy_add(&b, BASE + 64, FRAMES - 64);
+	assert_int_equal(buddy_alloc(&b, 3, &pfn), TF_OK);
+	buddy_each_free(&b, note_free, is_free);
+	for (unsigned i = 0; i < FRAMES; i++)
+		assert_int_equal(is_free[i], ((i >= 5 && i < 16) || i >= 64) && (i < pfn - BASE || i >= pfn - BASE + 8));
+	free(storage);
+}
+
 static void lowest_of_the_smallest(void **state)
 {
 	struct buddy b;
@@ -194,6 +223,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(empty_until_added), cmocka_unit_test(lowest_of_the_smallest),
+		cmocka_unit_test(every_free_frame_is_enumerated_once),
 		cmocka_unit_test(whole_gibibytes_merge_again), cmocka_unit_test(like_a_map_of_frames),
 		cmocka_unit_test(misuse_is_caught),
 	};

@@ -71,6 +71,7 @@ static void defaults(void **state)
 	assert_int_equal(vm->weight, 100);
 	assert_int_equal(vm->console, VM_CONSOLE_MUX);
 	assert_int_equal(vm->on_exit, VM_ON_EXIT_HALT);
+	assert_int_equal(vm->watchdog_ms, 0);
 	assert_true(vm->autostart);
 	assert_true(vm->hypervisor_bit);
 	assert_true(vm->apicv);
@@ -85,10 +86,10 @@ static void every_key(void **state)
 		parse("[trefoil]\nfocus = log\nshow_all = yes\nslice_us = 100000\nlog = debug\npoweroff = true\n"
 		      "[vm web-1]\nkind = linux\nkernel = vmlinuz\ninitrd = web.img\n"
 		      "cmdline = \"console=ttyS0,115200 # not a comment\"\nmemory = 0x10000K\nvcpus = 1\n"
-		      "weight = 10000\nconsole = com2\non_exit = restart\nautostart = off\nhypervisor = no\n"
+		      "weight = 10000\nconsole = com2\non_exit = restart\nautostart = off\nhypervisor = no\nwatchdog = 30s\n"
 		      "apicv = off\n"
 		      "[vm 0]\nkind = multiboot2\nkernel = tiny.elf\nmodule = one a=1\nmodule = two\nmemory = 4M\n"
-		      "weight = 1\nconsole = none\non_exit = halt\nautostart = on\nhypervisor = true\napicv = auto\n"),
+		      "weight = 1\nconsole = none\non_exit = halt\nautostart = on\nhypervisor = true\napicv = auto\nwatchdog = 100ms\n"),
 		TF_OK);
 	assert_int_equal(nerrors, 0);
 	assert_int_equal(config.nvms, 2);
@@ -105,6 +106,7 @@ static void every_key(void **state)
 	assert_int_equal(a->weight, 10000);
 	assert_int_equal(a->console, VM_CONSOLE_COM2);
 	assert_int_equal(a->on_exit, VM_ON_EXIT_RESTART);
+	assert_int_equal(a->watchdog_ms, 30000);
 	assert_false(a->autostart);
 	assert_false(a->hypervisor_bit);
 	assert_false(a->apicv);
@@ -116,6 +118,7 @@ static void every_key(void **state)
 	assert_int_equal(b->memory, VM_MEMORY_MIN);
 	assert_int_equal(b->console, VM_CONSOLE_NONE);
 	assert_int_equal(b->on_exit, VM_ON_EXIT_HALT);
+	assert_int_equal(b->watchdog_ms, 100);
 	assert_true(b->autostart);
 	assert_true(b->hypervisor_bit);
 	assert_true(b->apicv);
@@ -139,6 +142,16 @@ static void bad_values(void **state)
 		{ "weight = ten", "weight", "1 to 10000" },
 		{ "console = tty", "console", "mux" },
 		{ "on_exit = reboot", "on_exit", "restart" },
+		{ "watchdog = 30", "watchdog", "100ms" },
+		{ "watchdog = s", "watchdog", "100ms" },
+		{ "watchdog = 99ms", "watchdog", "100ms" },
+		{ "watchdog = 0s", "watchdog", "100ms" },
+		{ "watchdog = -1s", "watchdog", "100ms" },
+		{ "watchdog = 1 s", "watchdog", "100ms" },
+		{ "watchdog = 86401s", "watchdog", "86400s" },
+		{ "watchdog = 18446744073709552s", "watchdog", "86400s" },
+		{ "watchdog = 99999999999999999999s", "watchdog", "86400s" },
+		{ "watchdog = on", "watchdog", "off" },
 		{ "autostart = 1", "autostart", "on or off" },
 		{ "hypervisor = maybe", "hypervisor", "on or off" },
 		{ "apicv = on", "apicv", "auto" },

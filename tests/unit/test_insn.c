@@ -34,9 +34,10 @@ static enum tf_err guest_linear(void *ctx, enum insn_seg seg, uint64_t offset, u
 	return TF_OK;
 }
 
-static enum tf_err guest_read(void *ctx, uint64_t linear, uint8_t size, uint64_t *value)
+static enum tf_err guest_read(void *ctx, uint64_t linear, uint8_t size, bool rmw, uint64_t *value)
 {
 	assert_ptr_equal(ctx, &g);
+	(void)rmw;
 	if (++g.reads == g.fail_read)
 		return TF_EIO;
 	*value = UINT64_MAX;
@@ -128,10 +129,16 @@ static void test_refusals(void **state)
 	assert_int_equal(DECODE(INSN_64, "\xc5\xfe\x6f\x00"), TF_ENOTSUP);     /* vmovdqu ymm0, [rax] */
 	assert_int_equal(DECODE(INSN_64, "\x62\xf1\x7e\x48"), TF_ENOTSUP);     /* EVEX */
 	assert_int_equal(DECODE(INSN_64, "\x8e\x00"), TF_ENOTSUP);             /* mov es, [rax] */
-	assert_int_equal(DECODE(INSN_64, "\xff\x30"), TF_ENOTSUP);             /* push [rax] */
-	assert_int_equal(DECODE(INSN_64, "\x10\x00"), TF_ENOTSUP);             /* adc */
-	assert_int_equal(DECODE(INSN_64, "\x80\x10\x00"), TF_ENOTSUP);         /* adc imm */
-	assert_int_equal(DECODE(INSN_64, "\xf6\x10"), TF_ENOTSUP);             /* not */
+	assert_int_equal(DECODE(INSN_64, "\xff\x18"), TF_ENOTSUP);             /* call far [rax] */
+	assert_int_equal(DECODE(INSN_64, "\xff\x38"), TF_ENOTSUP);             /* FF /7 */
+	assert_int_equal(DECODE(INSN_64, "\xfe\x10"), TF_ENOTSUP);             /* FE /2 */
+	assert_int_equal(DECODE(INSN_64, "\x0f\xb8\x00"), TF_ENOTSUP);         /* POPCNT without its F3 */
+	assert_int_equal(DECODE(INSN_64, "\xf2\x0f\x38\xf0\x00"), TF_ENOTSUP); /* crc32 eax, byte [rax] */
+	assert_int_equal(DECODE(INSN_64, "\x66\x0f\x38\xf6\x00"), TF_ENOTSUP); /* adcx */
+	assert_int_equal(DECODE(INSN_64, "\x0f\xae\x30"), TF_ENOTSUP);         /* xsaveopt [rax] */
+	assert_int_equal(DECODE(INSN_64, "\x66\x0f\xc3\x00"), TF_EINVAL);     /* movnti has no such form */
+	assert_int_equal(DECODE(INSN_64, "\x50"), TF_ENOTSUP);                 /* push rax */
+	assert_int_equal(DECODE(INSN_64, "\xd9\x00"), TF_ENOTSUP);             /* fld dword [rax] */
 	assert_int_equal(DECODE(INSN_64, "\x89\xc3"), TF_ENOTSUP);             /* no memory operand */
 	assert_int_equal(DECODE(INSN_32, "\x63\x00"), TF_ENOTSUP);             /* arpl */
 	assert_int_equal(DECODE(INSN_64, "\x63\x00"), TF_OK);                  /* movsxd */

@@ -37,11 +37,31 @@ static const struct { ZydisMnemonic mnemonic; enum insn_op op; } names[] = {
 	{ ZYDIS_MNEMONIC_ADD, INSN_ADD }, { ZYDIS_MNEMONIC_SUB, INSN_SUB }, { ZYDIS_MNEMONIC_CMP, INSN_CMP },
 	{ ZYDIS_MNEMONIC_TEST, INSN_TEST }, { ZYDIS_MNEMONIC_XCHG, INSN_XCHG }, { ZYDIS_MNEMONIC_BT, INSN_BT },
 	{ ZYDIS_MNEMONIC_BTS, INSN_BTS }, { ZYDIS_MNEMONIC_BTR, INSN_BTR }, { ZYDIS_MNEMONIC_BTC, INSN_BTC },
+#define SAME(name) { ZYDIS_MNEMONIC_##name, INSN_##name }
+	SAME(ADC), SAME(SBB), SAME(INC), SAME(DEC), SAME(NOT), SAME(NEG), SAME(ROL), SAME(ROR), SAME(RCL), SAME(RCR),
+	SAME(SHL), SAME(SHR), SAME(SAR), SAME(SHLD), SAME(SHRD), SAME(MUL), SAME(IMUL), SAME(DIV), SAME(IDIV),
+	{ ZYDIS_MNEMONIC_IMUL, INSN_IMUL_REG }, SAME(XADD), SAME(CMPXCHG), SAME(CMPXCHG8B),
+	{ ZYDIS_MNEMONIC_CMPXCHG16B, INSN_CMPXCHG8B }, { ZYDIS_MNEMONIC_MOVNTI, INSN_MOV_STORE },
+	{ ZYDIS_MNEMONIC_MOVBE, INSN_MOVBE_LOAD }, { ZYDIS_MNEMONIC_MOVBE, INSN_MOVBE_STORE }, SAME(XLAT),
+	{ ZYDIS_MNEMONIC_CMPSB, INSN_CMPS }, { ZYDIS_MNEMONIC_CMPSW, INSN_CMPS }, { ZYDIS_MNEMONIC_CMPSD, INSN_CMPS },
+	{ ZYDIS_MNEMONIC_CMPSQ, INSN_CMPS }, { ZYDIS_MNEMONIC_SCASB, INSN_SCAS }, { ZYDIS_MNEMONIC_SCASW, INSN_SCAS },
+	{ ZYDIS_MNEMONIC_SCASD, INSN_SCAS }, { ZYDIS_MNEMONIC_SCASQ, INSN_SCAS },
+	SAME(BSF), SAME(BSR), SAME(TZCNT), SAME(LZCNT), SAME(POPCNT), SAME(PUSH), SAME(POP), SAME(CALL), SAME(JMP),
+	SAME(CLFLUSH), { ZYDIS_MNEMONIC_CLFLUSHOPT, INSN_CLFLUSH }, { ZYDIS_MNEMONIC_CLWB, INSN_CLFLUSH },
+#define CONDITION(cc) { ZYDIS_MNEMONIC_CMOV##cc, INSN_CMOVCC }, { ZYDIS_MNEMONIC_SET##cc, INSN_SETCC }
+	CONDITION(O), CONDITION(NO), CONDITION(B), CONDITION(NB), CONDITION(Z), CONDITION(NZ), CONDITION(BE), CONDITION(NBE),
+	CONDITION(S), CONDITION(NS), CONDITION(P), CONDITION(NP), CONDITION(L), CONDITION(NL), CONDITION(LE), CONDITION(NLE),
+};
+
+static const struct { ZydisMnemonic cmov, set; } conditions[] = {
+#define NAMES(cc) { ZYDIS_MNEMONIC_CMOV##cc, ZYDIS_MNEMONIC_SET##cc }
+	NAMES(O), NAMES(NO), NAMES(B), NAMES(NB), NAMES(Z), NAMES(NZ), NAMES(BE), NAMES(NBE),
+	NAMES(S), NAMES(NS), NAMES(P), NAMES(NP), NAMES(L), NAMES(NL), NAMES(LE), NAMES(NLE),
 };
 
 static bool is_string(enum insn_op op)
 {
-	return op == INSN_STOS || op == INSN_MOVS || op == INSN_LODS;
+	return op == INSN_STOS || op == INSN_MOVS || op == INSN_LODS || op == INSN_CMPS || op == INSN_SCAS;
 }
 
 /* Whether our decoder promises this: one of the mnemonics with general registers and memory, legacy encoding. */
@@ -53,8 +73,15 @@ static bool promised(const ZydisDecodedInstruction *zi, const ZydisDecodedOperan
 		return false;
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++)
 		named |= names[k].mnemonic == zi->mnemonic;
-	/* SSE2's MOVSD shares its mnemonic with the string instruction. */
-	if (!named || zi->meta.isa_set == ZYDIS_ISA_SET_SSE2)
+	/* SSE2's MOVSD and CMPSD share their mnemonics with string instructions; MOVNTI is SSE2, too. */
+	if (!named || (zi->meta.isa_set == ZYDIS_ISA_SET_SSE2 && zi->mnemonic != ZYDIS_MNEMONIC_MOVNTI &&
+		       zi->mnemonic != ZYDIS_MNEMONIC_CLFLUSH))
+		return false;
+	if (zi->meta.branch_type == ZYDIS_BRANCH_TYPE_FAR)
+		return false;
+	/* What only the stack pointer addresses is not promised. */
+	if (ops[0].type != ZYDIS_OPERAND_TYPE_MEMORY && (zi->mnemonic == ZYDIS_MNEMONIC_PUSH || zi->mnemonic == ZYDIS_MNEMONIC_POP ||
+							  zi->mnemonic == ZYDIS_MNEMONIC_CALL || zi->mnemonic == ZYDIS_MNEMONIC_JMP))
 		return false;
 	for (unsigned k = 0; k < zi->operand_count; k++) {
 		if (ops[k].type == ZYDIS_OPERAND_TYPE_MEMORY)
@@ -114,7 +141,9 @@ static void compare_memory(const uint8_t *bytes, enum insn_mode mode, const stru
 	bool zydis_wrong = base == ZYDIS_REGISTER_NONE && o->mem.base == ZYDIS_REGISTER_R13D &&
 			   !o->mem.disp.has_displacement && i->mode == INSN_64 && i->addrsize == 4;
 
-	REQUIRE(o->mem.segment == seg[i->seg]);
+	/* Before an indirect branch Zydis takes 3Eh for CET's no-track prefix; it is an override all the same. */
+	if (i->op != INSN_CALL && i->op != INSN_JMP)
+		REQUIRE(o->mem.segment == seg[i->seg]);
 	REQUIRE(o->mem.base == base || zydis_wrong);
 	REQUIRE(o->mem.index == index);
 	REQUIRE(index == ZYDIS_REGISTER_NONE ? i->scale == 1 : o->mem.scale == i->scale);
@@ -122,14 +151,17 @@ static void compare_memory(const uint8_t *bytes, enum insn_mode mode, const stru
 	/* Zydis reads 4 bytes for MOVSXD with a 16-bit destination; SDM 2B, "MOVSX/MOVSXD", says r16, r/m16. */
 	if (i->op == INSN_MOVSX && i->opsize == 2 && i->memsize == 2 && o->size == 32)
 		return;
+	if (i->op == INSN_CLFLUSH) /* a whole line, for Zydis; its address is checked as a byte's (SDM 2A, "CLFLUSH") */
+		return;
 	REQUIRE(o->size == 8u * i->memsize);
 }
 
 static void compare_accepted(const uint8_t *bytes, enum insn_mode mode, const struct insn *i,
 			     const ZydisDecodedInstruction *zi, const ZydisDecodedOperand *ops)
 {
-	unsigned mem_at = zi->operand_count;
+	unsigned mem_at = zi->operand_count, reg_at = 2;
 	bool named = false, raw_rep = false, raw_lock = false;
+	uint8_t last_rep = 0;
 
 	for (size_t k = 0; k < ARRAY_SIZE(names); k++)
 		named |= names[k].mnemonic == zi->mnemonic && names[k].op == i->op;
@@ -138,6 +170,8 @@ static void compare_accepted(const uint8_t *bytes, enum insn_mode mode, const st
 	REQUIRE(i->len == zi->length);
 	REQUIRE(8 * i->addrsize == zi->address_width);
 	for (unsigned k = 0; k < zi->raw.prefix_count; k++) {
+		if ((zi->raw.prefixes[k].value & 0xfe) == 0xf2)
+			last_rep = zi->raw.prefixes[k].value;
 		raw_rep |= (zi->raw.prefixes[k].value & 0xfe) == 0xf2;
 		raw_lock |= zi->raw.prefixes[k].value == 0xf0;
 	}
@@ -158,7 +192,40 @@ static void compare_accepted(const uint8_t *bytes, enum insn_mode mode, const st
 			break;
 		}
 	REQUIRE(mem_at < 2);
+	if (i->op == INSN_XLAT) {
+		REQUIRE(i->base == 3 && i->memsize == 1 && ops[mem_at].size == 8);
+		return;
+	}
+	if (i->op == INSN_CMPS)
+		REQUIRE(ops[1].type == ZYDIS_OPERAND_TYPE_MEMORY && ops[1].mem.segment == ZYDIS_REGISTER_ES);
+	if (i->op == INSN_CMPS || i->op == INSN_SCAS)
+		REQUIRE(i->repne == (i->rep && last_rep == 0xf2));
 	compare_memory(bytes, mode, i, &ops[mem_at]);
+	if (i->op == INSN_CMOVCC || i->op == INSN_SETCC)
+		REQUIRE(i->cc < ARRAY_SIZE(conditions) &&
+			zi->mnemonic == (i->op == INSN_SETCC ? conditions[i->cc].set : conditions[i->cc].cmov));
+	if (i->op > INSN_BTC) { /* with fewer operands, or more */
+		switch (i->op) {
+		case INSN_CMOVCC: case INSN_IMUL_REG: case INSN_MOVBE_LOAD: case INSN_BSF ... INSN_POPCNT:
+			REQUIRE(mem_at == 1 && !i->to_mem);
+			reg_at = 0;
+			break;
+		case INSN_SHLD: case INSN_SHRD: case INSN_XADD: case INSN_CMPXCHG: case INSN_MOVBE_STORE:
+			REQUIRE(mem_at == 0 && i->to_mem);
+			reg_at = 1;
+			break;
+		default:
+			if (i->op == INSN_ADC || i->op == INSN_SBB)
+				REQUIRE(i->to_mem == (mem_at == 0));
+			break;
+		}
+		if (reg_at < 2)
+			REQUIRE(ops[reg_at].type == ZYDIS_OPERAND_TYPE_REGISTER && ops[reg_at].reg.value == gpr(i, i->reg, i->opsize));
+		for (unsigned k = 0; k < zi->operand_count_visible; k++)
+			if (ops[k].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+				REQUIRE(i->has_imm && i->imm == low(ops[k].imm.value.u, i->opsize));
+		return;
+	}
 
 	const ZydisDecodedOperand *other = &ops[1 - mem_at];
 	if (i->op == INSN_MOVZX || i->op == INSN_MOVSX)

@@ -65,6 +65,18 @@ static void known_cards(void **state)
 	card(0x1393, 0x1024, 0x070200, 0xd001);
 	header[PCI_BAR + 2] = 0xd801;
 	expect(false, 0xd800, 8);
+	/* The rest of each family; what is none of them has the PC's clock. */
+	static const struct { uint16_t vendor, device; uint32_t offset, divisor; } family[] = {
+		{ 0x12d8, 0x7951, 0, 8 }, { 0x12d8, 0x7952, 0, 8 }, { 0x12d8, 0x7954, 0, 8 }, { 0x12d8, 0x7958, 0, 8 },
+		{ 0x12d8, 0x7953, 0, 1 }, { 0x13a8, 0x0152, 0, 8 }, { 0x13a8, 0x0154, 0, 8 }, { 0x13a8, 0x0158, 0, 8 },
+		{ 0x13a8, 0x0354, 0, 68 }, { 0x13a8, 0x0358, 0, 68 }, { 0x13a8, 0x0150, 0, 1 },
+		{ 0x1415, 0xc11b, 0x1000, 34 }, { 0x1415, 0xc138, 0x1000, 34 }, { 0x1415, 0xc208, 0x1000, 34 },
+		{ 0x1415, 0xc308, 0x1000, 34 }, { 0x1415, 0xc309, 0, 1 }, { 0x1c00, 0x3470, 0xc0, 1 }, { 0x1fd4, 0x1999, 0, 8 },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(family); i++) {
+		card(family[i].vendor, family[i].device, 0x070002, 0xf7c00000);
+		expect(true, 0xf7c00000 + family[i].offset, family[i].divisor);
+	}
 }
 
 static void what_is_none(void **state)

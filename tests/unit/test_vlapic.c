@@ -240,6 +240,12 @@ static void test_error_register(void **state)
 	mmio_write(b, APIC_ESR, 0);
 	assert_int_equal(mmio_read(b, APIC_ESR), 0);
 
+	mmio_write(b, APIC_ICR_LO, 0x40005); /* to itself: sent, and received */
+	assert_int_equal(vlapic_highest_irr(&b->l), -1);
+	mmio_write(b, APIC_ESR, 0);
+	assert_int_equal(mmio_read(b, APIC_ESR), 0x60);
+	mmio_write(b, APIC_ESR, 0);
+
 	mmio_write(b, APIC_LVT_ERROR, 0x99);
 	mmio_write(b, APIC_ICR_LO, 0x000f); /* fixed, vector 15 */
 	assert_int_equal(b->ipis, 0);

@@ -102,6 +102,22 @@ static void enclave_interruption(void **state)
 	assert_false(vmx_check(&new_view, &b));
 }
 
+static void transactional_debugging(void **state)
+{
+	struct vmx_broken b;
+
+	(void)state;
+	make_newer(LONG);
+	SET(VMCS_GUEST_PENDING_DEBUG, BIT(16) | BIT(12));
+	new_view.rtm = false;
+	assert_false(vmx_check(&new_view, &b));
+	assert_int_equal(b.field, VMCS_GUEST_PENDING_DEBUG.enc);
+	new_view.rtm = true;
+	assert_true(vmx_check(&new_view, &b));
+	SET(VMCS_GUEST_INTERRUPTIBILITY, BLOCK_MOV_SS);
+	assert_false(vmx_check(&new_view, &b));
+}
+
 static void nested_exceptions(void **state)
 {
 	struct vmx_broken b;
@@ -163,7 +179,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(controls), cmocka_unit_test(linear_address_masking), cmocka_unit_test(enclave_interruption),
-		cmocka_unit_test(nested_exceptions), cmocka_unit_test(msr_loads),
+		cmocka_unit_test(transactional_debugging), cmocka_unit_test(nested_exceptions), cmocka_unit_test(msr_loads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

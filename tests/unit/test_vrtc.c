@@ -285,6 +285,22 @@ static void alarm_dont_care(void **state)
 	assert_int_equal(get(0x0c) & 0x20, 0);
 }
 
+/* A guest may write such a thing without end, and each time the next alarm is looked for. */
+static void alarm_that_never_comes_costs_little(void **state)
+{
+	clock_t start = clock();
+
+	(void)state;
+	begin(0);
+	put(3, 0xff);
+	put(5, 0xff);
+	put(0x0b, B_24H | B_AIE);
+	for (unsigned i = 0; i < 100000; i++)
+		put(1, 0x75);
+	assert_true(host.deadline == DEV_NEVER);
+	assert_true(clock() - start < 5 * CLOCKS_PER_SEC);
+}
+
 static void alarm_in_twelve_hour_format(void **state)
 {
 	(void)state;
@@ -353,6 +369,7 @@ int main(void)
 		cmocka_unit_test_setup(periodic_rates, setup),
 		cmocka_unit_test_setup(alarm_once_a_day, setup),
 		cmocka_unit_test_setup(alarm_dont_care, setup),
+		cmocka_unit_test_setup(alarm_that_never_comes_costs_little, setup),
 		cmocka_unit_test_setup(alarm_in_twelve_hour_format, setup),
 		cmocka_unit_test_setup(cmos_memory, setup),
 		cmocka_unit_test_setup(ports, setup),

@@ -301,6 +301,17 @@ static void test_left_out(void **state)
 	}
 }
 
+/* xterm's "Alternate Screen Buffer": found empty, left as if it had not been there, with the cursor where it was. */
+static void test_other_screen(void **state)
+{
+	(void)state;
+	put("ab\x1b[?1049h");
+	assert_row(0, "");
+	put("\x1b[3;4Hfull\x1b[?1049l");
+	assert_row(2, "");
+	assert_cursor(2, 0);
+}
+
 static void test_controls_inside(void **state)
 {
 	(void)state;
@@ -316,11 +327,13 @@ static void test_log_levels(void **state)
 
 	(void)state;
 	vt_init(&vt, wide, 80, 2);
-	put("[    1.000001] cpu0 error core: e\r\n[   12.345678] cpu12 warn core: w");
+	put("[    1.000001] cpu0 error core: e\r\n[ 1290.345678] cpu12 warn core: w");
 	assert_colours(vt_row(&vt, 0)[0], CELL_WHITE, CELL_BLACK);
 	assert_colours(vt_row(&vt, 0)[20], CELL_RED | CELL_BRIGHT, CELL_BLACK);
 	assert_colours(vt_row(&vt, 0)[32], CELL_RED | CELL_BRIGHT, CELL_BLACK);
 	assert_colours(vt_row(&vt, 1)[21], CELL_YELLOW | CELL_BRIGHT, CELL_BLACK);
+	put("\r\n[   99.999999] cpu9 error core: n");
+	assert_colours(vt_row(&vt, 1)[20], CELL_RED | CELL_BRIGHT, CELL_BLACK);
 	put("\r\n[    1.000001] cpu0 info core: i\r\n[    1.000001] cpux error");
 	assert_colours(vt_row(&vt, 0)[20], CELL_WHITE, CELL_BLACK);
 	assert_colours(vt_row(&vt, 1)[21], CELL_WHITE, CELL_BLACK);
@@ -402,7 +415,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_text), TEST(test_last_column), TEST(test_scroll), TEST(test_region), TEST(test_moves), TEST(test_erase),
 		TEST(test_insert_and_delete), TEST(test_colours), TEST(test_utf8), TEST(test_line_drawing), TEST(test_left_out),
-		TEST(test_controls_inside), TEST(test_log_levels), TEST(test_dirty), TEST(test_grow), TEST(test_font),
+		TEST(test_other_screen), TEST(test_controls_inside), TEST(test_log_levels), TEST(test_dirty), TEST(test_grow), TEST(test_font),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -66,7 +66,7 @@ static bool read_mem(void *ctx, uint64_t addr, uint64_t *out)
 }
 
 static const struct vmcs_view view = { .ctx = &vmcs, .read = read_field, .read_mem = read_mem, .caps = &caps,
-				       .phys_bits = 40, .linear_bits = 48, .vmcs = VMCS_AT };
+				       .phys_bits = 40, .linear_bits = 48, .rtm = true, .vmcs = VMCS_AT };
 
 /* A CPU with everything: any control may be 1, few must be. */
 static void make_caps(void)

@@ -1,0 +1,5 @@
+#pragma once
+
+/* Takes the faults from the command line. */
+void faults_read(void);
+void faults_before_entry(void);

@@ -16,6 +16,11 @@ HOST_SRC    := $(HOST_PURE) tests/host_stubs.c
 # Data objects that pure files refer to; the hypervisor's own are good for the host too.
 HOST_DATA   := $(patsubst %.asm,$(BUILD)/%.asm.o,$(wildcard guest/dsdt_aml.asm))
 
+# What VM exits do, over a CPU and a VMCS that are data (tests/vtx): linked by the programs that say so.
+HOST_VTX := $(filter-out $(PURE) guest/vm.c guest/mem.c guest/fpu.c guest/entry_failure.c,$(wildcard guest/*.c)) \
+            vmx/event.c vmx/bitmap.c vmx/vcpu.c vmx/names.c $(wildcard tests/vtx/*.c)
+VTX_PROGRAMS := test_vtx fuzz_exits fuzz_walk
+
 # Libraries that one program needs besides cmocka: LIBS_<program>.
 LIBS_test_insn_zydis := -lZydis
 
@@ -28,24 +33,34 @@ FUZZ ?= $(sort $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c)))
 
 HOST_UNIT_OBJS := $(HOST_SRC:%.c=$(HOST)/unit-obj/%.o)
 HOST_FUZZ_OBJS := $(HOST_SRC:%.c=$(HOST)/fuzz-obj/%.o)
+VTX_UNIT_OBJS  := $(HOST_VTX:%.c=$(HOST)/unit-obj/%.o)
+VTX_FUZZ_OBJS  := $(HOST_VTX:%.c=$(HOST)/fuzz-obj/%.o)
 
 .PHONY: unit fuzz-ci fuzz host-force
 .SECONDARY: $(UNIT:%=$(HOST)/unit/%) $(FUZZ:%=$(HOST)/fuzz/%)
 
 $(HOST)/%/lib/string.o: HOST_RENAME := -DTF_HOST_RENAME -include tests/host_names.h
+# The headers of tests/vtx stand before the real ones.
+$(VTX_UNIT_OBJS) $(VTX_FUZZ_OBJS) $(VTX_PROGRAMS:%=$(HOST)/unit/%) $(VTX_PROGRAMS:%=$(HOST)/fuzz/%): HOST_FIRST := -Itests/vtx
+$(VTX_PROGRAMS:%=$(HOST)/unit/%): $(HOST)/unit-vtx.a
+$(VTX_PROGRAMS:%=$(HOST)/fuzz/%): $(HOST)/fuzz-vtx.a
+$(VTX_PROGRAMS:%=$(HOST)/unit/%): HOST_VTX_LIB := $(HOST)/unit-vtx.a
+$(VTX_PROGRAMS:%=$(HOST)/fuzz/%): HOST_VTX_LIB := $(HOST)/fuzz-vtx.a
 
 $(HOST)/unit-obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
+	$(Q)$(HOST_CC) $(HOST_FIRST) $(HOST_CFLAGS) $(HOST_SAN) $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
 
 $(HOST)/fuzz-obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer-no-link $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
+	$(Q)$(HOST_CC) $(HOST_FIRST) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer-no-link $(HOST_RENAME) -MMD -MP -c $< -o $@ || rm -f $@
 
 $(HOST)/unit.a: $(HOST_UNIT_OBJS) $(HOST_DATA)
 $(HOST)/fuzz.a: $(HOST_FUZZ_OBJS) $(HOST_DATA)
+$(HOST)/unit-vtx.a: $(VTX_UNIT_OBJS)
+$(HOST)/fuzz-vtx.a: $(VTX_FUZZ_OBJS)
 $(HOST)/%.a:
 	@rm -f $@
 	@ar rcs $@ $$(ls $^ 2>/dev/null)
@@ -53,14 +68,14 @@ $(HOST)/%.a:
 $(HOST)/unit/%: tests/unit/%.c $(HOST)/unit.a
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -MMD -MP -MF $@.d \
-		$< $(HOST)/unit.a -lcmocka $(LIBS_$*) -o $@ || rm -f $@
+	$(Q)$(HOST_CC) $(HOST_FIRST) $(HOST_CFLAGS) $(HOST_SAN) -MMD -MP -MF $@.d \
+		$< $(HOST_VTX_LIB) $(HOST)/unit.a -lcmocka $(LIBS_$*) -o $@ || rm -f $@
 
 $(HOST)/fuzz/%: tests/fuzz/%.c $(HOST)/fuzz.a
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(HOST_CC) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer -MMD -MP -MF $@.d \
-		$< $(HOST)/fuzz.a $(LIBS_$*) -o $@ || rm -f $@
+	$(Q)$(HOST_CC) $(HOST_FIRST) $(HOST_CFLAGS) $(HOST_SAN) -fsanitize=fuzzer -MMD -MP -MF $@.d \
+		$< $(HOST_VTX_LIB) $(HOST)/fuzz.a $(LIBS_$*) -o $@ || rm -f $@
 
 $(HOST)/unit/%.result: $(HOST)/unit/% host-force
 	@tests/host_run.sh unit $(HOST)/unit/$* $@
@@ -80,4 +95,4 @@ fuzz-ci: $(FUZZ:%=$(HOST)/fuzz/%.ci)
 fuzz: $(FUZZ:%=$(HOST)/fuzz/%.long)
 	@tests/host_run.sh sum fuzz "$(HOST_FUZZ_OBJS)" $^
 
--include $(HOST_UNIT_OBJS:.o=.d) $(HOST_FUZZ_OBJS:.o=.d) $(wildcard $(HOST)/unit/*.d $(HOST)/fuzz/*.d)
+-include $(HOST_UNIT_OBJS:.o=.d) $(HOST_FUZZ_OBJS:.o=.d) $(VTX_UNIT_OBJS:.o=.d) $(VTX_FUZZ_OBJS:.o=.d) $(wildcard $(HOST)/unit/*.d $(HOST)/fuzz/*.d)

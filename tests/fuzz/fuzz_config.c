@@ -1,4 +1,5 @@
 /* Whatever the file says, a VM that is accepted keeps to the documented limits. */
+#include "boot/efi/names.h"
 #include "core/config.h"
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,20 @@ static void check_vm(const struct config *c, uint32_t which)
 		check(strcmp(c->vms[i].name, vm->name) != 0);
 }
 
+/* What the EFI loader will ask the disk for. */
+static void check_names(const struct config *c)
+{
+	static struct names names;
+
+	names_collect(c, &names);
+	check(names.n <= NAMES_MAX && (names.n || !c->nvms) && (!names.cut || names.n == NAMES_MAX));
+	for (uint32_t i = 0; i < names.n; i++) {
+		check(memchr(names.name[i], 0, VM_PATH_MAX) && names.name[i][0]);
+		for (uint32_t j = 0; j < i; j++)
+			check(strcmp(names.name[i], names.name[j]) != 0);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static struct config c;
@@ -52,5 +67,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		focused |= !strcmp(c.focus, c.vms[i].name);
 	}
 	check(focused);
+	check_names(&c);
 	return 0;
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the seed corpora of fuzz_vuart, fuzz_vpit, fuzz_vrtc and fuzz_vacpi (the steps of fuzz_dev.h): what drivers do."""
+"""Writes the seed corpora of fuzz_vuart, fuzz_vpit, fuzz_vrtc, fuzz_vacpi and fuzz_vwatchdog (the steps of fuzz_dev.h): what drivers do."""
 import pathlib
 import struct
 
@@ -64,6 +64,12 @@ SEEDS = {
         "button": wr(2, 0x120, 2) + event() + rd(0, 2) + wr(0, 0x100, 2) + rd(4, 2),
         "off": wr(4, 0x3401, 2) + wr(5, 0x34) + rd(4, 4),
         "resets": wr(0, 2, second=1) + wr(0, 6, second=1) + wr(1, 1, second=1) + wr(2, 0xFE, second=1) + rd(0, 4, second=1),
+    },
+    "vwatchdog": {
+        "driver": rd(12, 4) + wr(12, 1, 4) + rd(8, 4) + wr(8, 3, 4) + wr(0, 300, 4) + wait(1 << 30) + wr(4, 1, 4) + rd(4, 4) + wr(8, 2, 4),
+        "fires": wr(0, 1, 4) + wr(8, 1, 4) + wait(1 << 29) + rd(8, 4) + wr(8, 1, 4) + late(1 << 36) + rd(4, 4),
+        "silence": event(0) + wait(0xFFFFFFFF) * 3 + event(1) + wait(0xFFFFFFFF) + event(0) + wait(0xFFFFFFFF) * 8,
+        "odd": wr(0, 0, 4) + wr(0, 0xFFFFFFFF, 4) + rd(0, 8) + rd(14, 4) + rd(3, 2) + wr(8, 1) + wr(9, 1, 4) + rd(8, 4),
     },
 }
 

@@ -1,14 +1,36 @@
 # Tiny guests, each one behaviour; the same file boots under GRUB on a bare machine. `make payloads`: $(BUILD)/payload/*.elf
-PAYLOADS       := hello cpu board mmio string memory spin echo bench crash hostile latency switch spec exec hidden
-# 32-bit ones, of what long mode has not
-PAYLOADS32     := tasks modes
-PAYLOAD_COMMON := start.asm print.c boot.c trap.c irq.c
-# Sources of a payload beside <name>.c
-PAYLOAD_cpu    := cpu_faults.c cpu_state.c
-PAYLOAD_board  := board_apic.c
-PAYLOAD_COMMON32 := legacy.asm legacy.c print.c boot.c
-PAYLOAD_tasks  := tasks_faults.c tasks_entry.asm
-PAYLOAD_modes  := modes_paging.c modes_entry.asm modes_long.asm
+# What a guest must find as on the bare machine: the CPU, what exits do to it, devices
+PAYLOADS   := hello cpu memory exec spec hidden contract random
+PAYLOADS   += debug shadow nmi align deliver fpu paging64 fetch syscalls
+PAYLOADS   += board mmio string access lapic pc
+# Attackers, and those beside them; measurements
+PAYLOADS   += crash hang hostile hypercube probe neighbour
+PAYLOADS   += echo spin latency switch bench
+# 32-bit ones, for what long mode has not
+PAYLOADS32 := tasks modes segments sensitive contract32 random32 random_found access32 states hostile32
+
+# Sources beside <name>.c
+PAYLOAD_COMMON    := start.asm print.c boot.c trap.c irq.c
+PAYLOAD_access    := access_faults.c
+PAYLOAD_board     := board_apic.c
+PAYLOAD_contract  := contract_registers.c contract_msrs.c
+PAYLOAD_cpu       := cpu_faults.c cpu_state.c
+PAYLOAD_debug     := steps.c
+PAYLOAD_hostile   := hostile_faults.c hostile_exits.c hostile_interrupts.c hostile_long.c
+PAYLOAD_hypercube := hypercube_io.c hypercube_cpu.c
+PAYLOAD_nmi       := steps.c
+PAYLOAD_pc        := pc_pit.c pc_rtc.c pc_uart.c
+PAYLOAD_probe     := probe_search.c probe_devices.c
+PAYLOAD_random    := random_gen.c random_items.c random_entry.asm
+PAYLOAD_shadow    := steps.c
+
+PAYLOAD_COMMON32  := legacy.asm legacy.c print.c boot.c
+PAYLOAD_access32  := irq.c
+PAYLOAD_modes     := modes_paging.c modes_entry.asm modes_long.asm
+PAYLOAD_random32  := random_gen.c random_items.c random32_entry.asm
+PAYLOAD_states    := irq.c
+PAYLOAD_tasks     := tasks_faults.c tasks_entry.asm
+
 PAYLOAD_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-clobbered -Wmissing-prototypes -ffreestanding -fno-pic -fno-pie \
                   -mno-red-zone -mgeneral-regs-only -fno-strict-aliasing -fno-stack-protector \
                   -fno-asynchronous-unwind-tables -fcf-protection=none \

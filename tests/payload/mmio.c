@@ -1,21 +1,8 @@
 /* Device registers through every form of instruction that compilers emit: results, flags, what the register holds then. */
-#include "payload.h"
+#include "mmio.h"
 
-#define FLAGS_ARITH 0x8d5 /* OF SF ZF AF PF CF */
-#define FLAGS_LOGIC 0x8c5 /* AF is undefined */
-#define ABSENT      0xd0000000ull
-#define TPR         (LAPIC + LAPIC_TPR)
 #define MSR_FS_BASE 0xc0000100
 #define RTE_HIGH    0x13
-
-/* One instruction: RBX holds the address, RAX the operand `init`, RDX the index; `start` is put into the register first. */
-#define OP(insn, addr, start, init, mask) do { \
-	uint64_t a_ = (init), f_; \
-	mmio_write(addr, start); \
-	__asm__ volatile("pushq $2; popfq; " insn "; pushfq; pop %1" : "+a"(a_), "=&r"(f_) \
-			 : "b"(addr), "d"(4ull) : "memory", "cc"); \
-	print("%s: rax %lx flags %lx reg %x\n", insn, a_, f_ & (mask), mmio_read(addr)); \
-} while (0)
 
 static void moves(void)
 {
@@ -101,13 +88,6 @@ static void widths(void)
 	OP("xchg %%ah, (%%rbx)", ABSENT, 0, 0, 0);
 	OP("xchg %%rax, (%%rbx)", ABSENT, 0, 0, 0);
 }
-
-/* A string instruction; prints how far it came. */
-#define STRING(insn, dst, src, count, init) do { \
-	uint64_t d_ = (uint64_t)(dst), s_ = (uint64_t)(src), c_ = (count), a_ = (init); \
-	__asm__ volatile(insn "; cld" : "+D"(d_), "+S"(s_), "+c"(c_), "+a"(a_) :: "memory", "cc"); \
-	print("%s: rdi %ld rsi %ld rcx %lx rax %lx\n", insn, d_ - (uint64_t)(dst), s_ - (uint64_t)(src), c_, a_); \
-} while (0)
 
 static void strings(void)
 {

@@ -175,11 +175,13 @@ static void narrow_paging(void)
 	put_cr3(ADDRESS(dir));
 	put_cr0(get_cr0() | CR0_PG);
 	common("4 KiB");
+	put_cr0(get_cr0() & ~CR0_PG); /* no TLB is sure to keep what it had of a directory that changes */
 	for (unsigned i = 0; i < 1024; i++)
 		if (i != DIR(WINDOW32))
 			dir[i] = i << 22 | 0x87;
 	put_cr4(get_cr4() | CR4_PSE);
 	put_cr3(ADDRESS(dir));
+	put_cr0(get_cr0() | CR0_PG);
 	common("pse");
 	dir[DIR(WINDOW32)] = (ADDRESS(frame) & 0xffc00000) | 0x83;
 	put_cr3(get_cr3());

@@ -159,10 +159,44 @@ static void single_steps(void)
 	trap_hook = NULL;
 }
 
+#define VECTOR   0x41
+#define PERIODIC 0x20000
+#define MASKED   0x10000
+
+static volatile unsigned ticks;
+
+static void on_tick(struct frame *f)
+{
+	(void)f;
+	ticks++;
+	lapic_write(LAPIC_EOI, 0);
+}
+
+/* Interrupts come between the iterations of a long one, and it goes on where it was. */
+static void interrupted(void)
+{
+	uint64_t from = (uint64_t)buf, to = (uint64_t)buf, count = 12000;
+
+	irq_init();
+	irq_set(VECTOR, on_tick);
+	lapic_write(LAPIC_DIVIDE, 0xb);
+	lapic_write(LAPIC_LVT_TIMER, PERIODIC | VECTOR);
+	lapic_write(LAPIC_INIT_COUNT, 2000);
+	__asm__ volatile("sti; rep outsb; cli" : "+S"(from), "+c"(count) : "d"(DIAG) : "memory");
+	print("long outsb: ticks %s, rsi %ld rcx %lx\n", ticks > 3 ? "yes" : "no", from - (uint64_t)buf, count);
+	ticks = 0;
+	count = 12000;
+	__asm__ volatile("sti; rep insb; cli" : "+D"(to), "+c"(count) : "d"(SCRATCH) : "memory");
+	print("long insb: ticks %s, rdi %ld rcx %lx\n", ticks > 3 ? "yes" : "no", to - (uint64_t)buf, count);
+	lapic_write(LAPIC_INIT_COUNT, 0);
+	lapic_write(LAPIC_LVT_TIMER, MASKED);
+}
+
 void payload_main(void)
 {
 	out();
 	in();
 	faults();
 	single_steps();
+	interrupted();
 }

@@ -68,13 +68,10 @@ def guest_lines(text: str) -> list[str]:
     for i, line in enumerate(lines):
         if LOG_LINE.match(line) or line.startswith("--- "):
             continue
-        if i + 1 < len(lines) and LOG_LINE.match(lines[i + 1]) and line:
-            torn = line  # perhaps: the next own line tells
-            result.append(line)
-            continue
         if torn is not None and line.startswith(torn):
             result.pop()
-        torn = None
+        # Torn, perhaps: the next own line tells.
+        torn = line if line and i + 1 < len(lines) and LOG_LINE.match(lines[i + 1]) else None
         result.append(line)
     return result
 

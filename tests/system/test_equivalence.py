@@ -5,7 +5,7 @@ import pytest
 from equivalence import Difference, assert_same, differ
 from guest import payload_conf, payload_lines
 
-NAMES = ["hello", "cpu", "board", "mmio", "string", "memory", "tasks", "modes"]
+NAMES = ["hello", "cpu", "board", "mmio", "string", "memory", "tasks", "modes", "random_found"]
 CPUS = ["corei7_haswell_4770", "corei7_sandy_bridge_2600k", "corei7_skylake_x"]
 ARGUMENTS = "one two"
 

@@ -25,10 +25,18 @@ A_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.asm)))
 OBJS  := $(C_SRC:%.c=$(BUILD)/%.o) $(A_SRC:%.asm=$(BUILD)/%.asm.o)
 
 # Pure files: the same source in the hypervisor and, with sanitizers, in the host tests.
-PURE  := $(wildcard lib/*.c ept/*.c guest/dev/*.c) boot/multiboot2.c boot/multiboot2_memory.c boot/multiboot2_screen.c boot/efi_tables.c drivers/acpi.c drivers/acpi_madt.c drivers/acpi_sleep.c drivers/smbios.c drivers/acpi_serial.c drivers/uart.c drivers/keymap.c drivers/pci_serial.c arch/x86_64/paging_audit.c core/config.c core/console.c core/console_keys.c core/console_screen.c core/plain.c core/vt.c core/vt_escape.c drivers/framebuffer.c \
-         boot/efi/image.c boot/efi/efi_map.c boot/efi/tags.c boot/efi/pixels.c boot/efi/names.c \
-         guest/insn.c guest/insn_alu.c guest/insn_exec.c guest/insn_rmw.c guest/load.c guest/load_linux.c guest/load_multiboot.c guest/load_multiboot2.c guest/load_elf.c \
-         guest/acpi_tables.c vmx/features.c vmx/feature_control.c vmx/check.c vmx/check_controls.c vmx/check_host.c vmx/check_guest.c vmx/check_segments.c vmx/check_msr.c vmx/mitigation_policy.c guest/bus.c guest/mtrr.c
+PURE  := $(wildcard lib/*.c ept/*.c guest/dev/*.c) \
+         boot/efi_tables.c boot/multiboot2.c boot/multiboot2_memory.c boot/multiboot2_screen.c \
+         boot/efi/efi_map.c boot/efi/image.c boot/efi/names.c boot/efi/pixels.c boot/efi/tags.c \
+         arch/x86_64/paging_audit.c \
+         drivers/acpi.c drivers/acpi_madt.c drivers/acpi_serial.c drivers/acpi_sleep.c drivers/framebuffer.c \
+         drivers/keymap.c drivers/pci_serial.c drivers/smbios.c drivers/uart.c \
+         vmx/check.c vmx/check_controls.c vmx/check_guest.c vmx/check_host.c vmx/check_msr.c vmx/check_segments.c \
+         vmx/feature_control.c vmx/features.c vmx/mitigation_policy.c \
+         guest/acpi_tables.c guest/bus.c guest/insn.c guest/insn_alu.c guest/insn_exec.c guest/insn_rmw.c \
+         guest/load.c guest/load_elf.c guest/load_linux.c guest/load_multiboot.c guest/load_multiboot2.c guest/mtrr.c \
+         core/config.c core/config_keys.c core/console.c core/console_keys.c core/console_screen.c core/plain.c \
+         core/vt.c core/vt_escape.c
 
 .PHONY: all clean
 all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso

@@ -1,10 +1,20 @@
 #include "guest/audit.h"
 #include "arch/x86_64/paging.h"
 #include "guest/fpu.h"
+#include <tf/math.h>
 #include <tf/string.h>
 
 #define EPTE_TYPE_SHIFT 3
 #define EPTE_TYPE_MASK  7
+/* SDM 3C, "MSR-Bitmap Address": which bit of the four bitmaps is which MSR's */
+#define MSRBIT_NUMBER   0x1fffu
+#define MSRBIT_HIGH     0x2000u
+#define MSRBIT_WRITE    0x4000u
+#define MSR_HIGH        0xc0000000u
+#define X2APIC_TPR      (MSR_X2APIC_BASE + 0x08)
+#define X2APIC_EOI      (MSR_X2APIC_BASE + 0x0b)
+#define X2APIC_SELF_IPI (MSR_X2APIC_BASE + 0x3f)
+#define X2APIC_END      (MSR_X2APIC_BASE + 0x100)
 
 static void each(frames_fn fn, void *ctx, const char *what, hpa_t start, unsigned order)
 {
@@ -59,7 +69,48 @@ const char *vm_page_wrong(struct vm *vm, const struct table_leaf *leaf, bool *fo
 	return NULL;
 }
 
-/* Ports and MSRs that are open without an exit: of ports, none. */
+/* What may be open without an exit: MSRs that are switched with the guest, commands, and what the virtual-APIC page answers. */
+static bool may_open(const struct vmx_vcpu *v, uint32_t msr, bool write)
+{
+	bool x2apic = v->proc2 & PROC2_X2APIC;
+
+	switch (msr) {
+	case MSR_IA32_SPEC_CTRL:
+	case MSR_IA32_SYSENTER_CS ... MSR_IA32_SYSENTER_EIP:
+	case MSR_IA32_STAR ... MSR_IA32_FMASK:
+	case MSR_IA32_FS_BASE ... MSR_IA32_TSC_AUX:
+		return true;
+	case MSR_IA32_TSC:
+	case MSR_IA32_EFER:
+	case MSR_IA32_PAT:
+		return !write;
+	case MSR_IA32_PRED_CMD:
+	case MSR_IA32_FLUSH_CMD:
+		return write;
+	case X2APIC_TPR:
+		return x2apic;
+	case X2APIC_EOI:
+	case X2APIC_SELF_IPI:
+		return write && x2apic && (v->proc2 & PROC2_VIRTUAL_INTR);
+	}
+	return msr >= MSR_X2APIC_BASE && msr < X2APIC_END && !write && x2apic && (v->proc2 & PROC2_APIC_REGISTERS);
+}
+
+static bool msrs_open(const struct vmx_vcpu *v)
+{
+	const uint64_t *closed = phys_to_virt(v->msr_bitmap);
+
+	for (uint32_t i = 0; i < PAGE_SIZE / sizeof(*closed); i++)
+		for (uint64_t open = ~closed[i]; open; open &= open - 1) {
+			uint32_t bit = i * 64 + bit_lowest(open);
+
+			if (!may_open(v, (bit & MSRBIT_HIGH ? MSR_HIGH : 0) | (bit & MSRBIT_NUMBER), bit & MSRBIT_WRITE))
+				return true;
+		}
+	return false;
+}
+
+/* Of ports none may be. */
 static bool ports_open(const struct vm *vm)
 {
 	const uint64_t *bits = phys_to_virt(vm->io_bitmap);
@@ -85,6 +136,8 @@ const char *vm_vmcs_wrong(const struct vm *vm, struct vcpu *v, uint64_t host_cr3
 		return "VMCS: a bitmap is not the VM's";
 	if (ports_open(vm))
 		return "an I/O port is open to the guest";
+	if (msrs_open(&v->vmx))
+		return "an MSR is open to the guest";
 	if ((proc & PROC_TPR_SHADOW) && (vmcs_read(VMCS_VIRTUAL_APIC) != v->apic_page.v ||
 					 (vmx_caps.apic_access && vmcs_read(VMCS_APIC_ACCESS) != vm->apic_access.v)))
 		return "VMCS: an APIC page is not the VM's";

@@ -74,8 +74,10 @@ static enum action walk_to_device(struct vcpu *v, uint64_t linear)
 		else if (within(linear, vmcs_read(VMCS_GUEST_RSP) - PAGE_SIZE, PAGE_SIZE - 1))
 			access = ACCESS_WRITE; /* CALL and the like */
 	}
-	if (walk_linear(v, linear, access, &gpa, &error) == TF_OK)
+	if (walk_linear(v, linear, access, &gpa, &error) == TF_OK) {
+		vmx_vcpu_flush(&v->vmx); /* what the CPU went by is not in the tables any more */
 		return ACT_RETRY;
+	}
 	return vcpu_page_fault(v, linear, error);
 }
 

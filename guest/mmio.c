@@ -147,6 +147,19 @@ static enum tf_err decode(struct vcpu *v, uint64_t rip, size_t *n, const struct 
 	return insn_decode((const uint8_t *)bytes, *n, mode, &d->insn);
 }
 
+/*
+ * Code that cannot be fetched at `rip`: a TLB has it that the tables have not, or their walk made the exit. The CPU would
+ * come back with it for ever.
+ */
+static enum action unfetched(struct vcpu *v, uint64_t rip)
+{
+	uint64_t linear = vcpu_code64() ? rip : (uint32_t)(rip + vmcs_read(VMCS_GUEST_BASE(SEG_CS)));
+	uint32_t error;
+	gpa_t gpa;
+
+	return walk_linear(v, linear, ACCESS_FETCH, &gpa, &error) ? vcpu_page_fault(v, linear, error) : vcpu_ud(v);
+}
+
 static enum action emulate(struct mmio_ctx *ctx)
 {
 	struct vcpu *v = ctx->v;
@@ -158,8 +171,8 @@ static enum action emulate(struct mmio_ctx *ctx)
 	size_t n;
 	enum tf_err e = decode(v, rip, &n, &insn);
 
-	if (e == TF_ETRUNC && n < INSN_MAX)
-		return ACT_RETRY; /* the code has gone from under the guest: let the CPU find the fault */
+	if (e == TF_ETRUNC)
+		return unfetched(v, rip + n);
 	if (e == TF_EINVAL)
 		return vcpu_ud(v);
 	if (e)
@@ -184,7 +197,7 @@ static enum action emulate(struct mmio_ctx *ctx)
 	if (v->vm->state != VM_RUNNING)
 		return ACT_STOP;
 	breakpoint_pend(ctx->hits);
-	if (rip == old_rip) {
+	if (insn->rep && rip == old_rip) {
 		vcpu_iterated(step);
 		return ACT_RETRY;
 	}

@@ -194,7 +194,10 @@ enum tf_err walk_segment(struct vcpu *v, enum insn_seg seg, uint64_t offset, uin
 		bool real = !(vmcs_read(VMCS_GUEST_CR0) & CR0_PE) || (vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_VM);
 		bool type_ok = real || (write ? !code && rw : !code || rw);
 		uint64_t base = vmcs_read(VMCS_GUEST_BASE(seg));
-		/* 4 GiB from 0 are no limit: an access at the end goes on at 0 (SDM 3B, "Segment Wraparound") */
+		/*
+		 * Whether an access over the end of 4 GiB faults is implementation-specific (SDM 3A, "Limit Checking"):
+		 * in a flat segment the bare machine does not check it and goes on at 0.
+		 */
 		bool flat = limit == UINT32_MAX && !base && (code || !(AR_TYPE(ar) & 4));
 
 		*linear = (offset + base) & 0xffffffff;

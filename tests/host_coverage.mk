@@ -64,4 +64,4 @@ coverage-report: $(COV_UNIT) $(COV_FUZZ) $(COV)/all
 	@tests/host_coverage.py $(COV)/summary.json $(HOST_PURE)
 	@echo "each line: $(BUILD)/coverage/index.html"
 
--include $(COV_OBJS:.o=.d) $(wildcard $(COV)/*.d)
+-include $(COV_OBJS:.o=.d) $(COV_VTX:.o=.d) $(wildcard $(COV)/*.d)

@@ -7,7 +7,7 @@ PAYLOADS   += board mmio string access lapic pc
 PAYLOADS   += crash hang hostile hypercube probe neighbour
 PAYLOADS   += echo spin latency switch bench
 # 32-bit ones, for what long mode has not
-PAYLOADS32 := tasks modes segments sensitive contract32 random32 random_found access32 states hostile32
+PAYLOADS32 := tasks modes segments sensitive contract32 random32 random_real random_found access32 states hostile32
 
 # Sources beside <name>.c
 PAYLOAD_COMMON    := start.asm print.c boot.c trap.c irq.c
@@ -21,13 +21,14 @@ PAYLOAD_hypercube := hypercube_io.c hypercube_cpu.c
 PAYLOAD_nmi       := steps.c
 PAYLOAD_pc        := pc_pit.c pc_rtc.c pc_uart.c
 PAYLOAD_probe     := probe_search.c probe_devices.c
-PAYLOAD_random    := random_gen.c random_items.c random_entry.asm
+PAYLOAD_random    := random_box.c random_gen.c random_items.c random_system.c random_entry.asm
 PAYLOAD_shadow    := steps.c
 
 PAYLOAD_COMMON32  := legacy.asm legacy.c print.c boot.c
 PAYLOAD_access32  := irq.c
 PAYLOAD_modes     := modes_paging.c modes_entry.asm modes_long.asm
-PAYLOAD_random32  := random_gen.c random_items.c random32_entry.asm
+PAYLOAD_random32  := random32_box.c random_gen.c random_items.c random_system.c random32_entry.asm
+PAYLOAD_random_real := random_gen.c random_items.c random_system.c random_real_entry.asm
 PAYLOAD_states    := irq.c
 PAYLOAD_tasks     := tasks_faults.c tasks_entry.asm
 

@@ -3,7 +3,7 @@ EFI_FLAGS := -std=gnu17 -O2 -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-
              -fvisibility=hidden -mno-red-zone -mgeneral-regs-only -fshort-wchar -fno-strict-aliasing -fno-stack-protector \
              -fno-asynchronous-unwind-tables -fcf-protection=branch -ffile-prefix-map=$(CURDIR)=. \
              -DGNU_EFI_USE_MS_ABI -Iinclude -I. -isystem /usr/include/efi
-EFI_C    := $(sort $(wildcard boot/efi/*.c)) core/config.c lib/ini.c lib/parse.c lib/printf.c lib/string.c
+EFI_C    := $(sort $(wildcard boot/efi/*.c)) core/config.c core/config_keys.c lib/ini.c lib/parse.c lib/printf.c lib/string.c
 EFI_OBJS := $(EFI_C:%.c=$(BUILD)/efi/%.o) $(BUILD)/efi/boot/efi/handover.asm.o
 EFI_LIB  ?= /usr/lib
 

@@ -31,8 +31,8 @@ class Pair:
 
     def __init__(self, build: Path, mode: str, seed: int, cpu: str, workdir: Path, timeout: float):
         self.build, self.mode, self.seed, self.cpu, self.workdir, self.timeout = build, mode, seed, cpu, workdir, timeout
-        long = mode.startswith(("64", "compat"))
-        self.kernel = build / "payload" / ("random.elf" if long else "random32.elf")
+        name = "random" if mode.startswith(("64", "compat")) else "random_real" if mode.endswith("real") else "random32"
+        self.kernel = build / "payload" / f"{name}.elf"
 
     def _run(self, guest: bool, arguments: str) -> list[str]:
         iso = self.workdir / "run.iso"

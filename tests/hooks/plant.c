@@ -20,6 +20,7 @@
 #define NO_RAM     0xfed00000ull
 #define MISCONFIG  BIT(51)
 #define ROM        OPTION_ROM_BASE
+#define OWN_RAM    PAGE_SIZE
 
 static void must(enum tf_err e) { ASSERT(e == TF_OK); }
 
@@ -51,10 +52,27 @@ static uint64_t *leaf(hpa_t table, uint64_t addr)
 	}
 }
 
-static void poke_vmcs(struct vm *vm, struct vmcs_f64 field, uint64_t value)
+/* A bit that the isolation of the guest hangs on; none of these VMs runs. */
+static void plant_in_vmcs(struct vm *vm, const char *name)
 {
+	const struct { const char *name; uint32_t field; uint64_t flip; } plants[] = {
+		{ "eptp", VMCS_EPT_POINTER.enc, PAGE_SIZE },
+		{ "msr-bitmap", VMCS_MSR_BITMAP.enc, PAGE_SIZE },
+		{ "io-bitmap", VMCS_IO_BITMAP_B.enc, PAGE_SIZE },
+		{ "controls", VMCS_PROC_CTL.enc, PROC_MSR_BITMAPS },
+		{ "apic-page", VMCS_VIRTUAL_APIC.enc, PAGE_SIZE },
+		{ "vpid", VMCS_VPID.enc, BIT(8) },
+		{ "entry-msrs", VMCS_ENTRY_MSR_LOAD_COUNT.enc, 1 },
+		{ "exit-msrs", VMCS_EXIT_MSR_LOAD_COUNT.enc, 1 },
+		{ "saved-msrs", VMCS_EXIT_MSR_STORE_COUNT.enc, 1 },
+		{ "link", VMCS_LINK_POINTER.enc, ~0ull },
+		{ "host-cr3", VMCS_HOST_CR3.enc, PAGE_SIZE },
+	};
+
 	vmx_vcpu_load(&vm->vcpus[0]->vmx);
-	vmcs_write(field, value);
+	for (unsigned i = 0; i < ARRAY_SIZE(plants); i++)
+		if (!strcmp(name, plants[i].name))
+			vmcs_vmwrite(plants[i].field, vmcs_vmread(plants[i].field, __func__) ^ plants[i].flip, __func__);
 }
 
 static void plant_in(struct vm *vm, struct vm *victim)
@@ -86,6 +104,8 @@ static void plant_in(struct vm *vm, struct vm *victim)
 		map(vm, HPA(NO_RAM));
 	else if (!strcmp(w, "moved"))
 		map(vm, vm->mem.slots[0].hpa);
+	else if (!strcmp(w, "swapped"))
+		*leaf(vm->ept.root, OWN_RAM) = *leaf(victim->ept.root, OWN_RAM);
 	else if (!strcmp(w, "rom"))
 		must(ept_protect(&vm->ept, GPA(ROM), PAGE_SIZE, EPT_R | EPT_W));
 	else if (!strcmp(w, "uncached"))
@@ -102,10 +122,10 @@ static void plant_in(struct vm *vm, struct vm *victim)
 		frame_free(vm->apic_access, 0);
 	else if (!strcmp(w, "port"))
 		*(uint8_t *)phys_to_virt(vm->io_bitmap) = 0xfe;
-	else if (!strcmp(w, "eptp"))
-		poke_vmcs(vm, VMCS_EPT_POINTER, victim->eptp);
-	else if (!strcmp(w, "msr-bitmap"))
-		poke_vmcs(vm, VMCS_MSR_BITMAP, victim->vcpus[0]->vmx.msr_bitmap.v);
+	else if (!strcmp(w, "msr"))
+		vmx_msr_open(&vm->vcpus[0]->vmx, MSR_IA32_APIC_BASE, false, true);
+	else
+		plant_in_vmcs(vm, w);
 }
 
 static void map_low(hpa_t cr3)

@@ -74,6 +74,18 @@ static void icebp(void)
 	print("hostile: icebp done\n");
 }
 
+/* A page table in the local APIC's registers. */
+static void apic_table(void)
+{
+	enum { ENTRY = 2 };
+	void (*code)(void) = (void (*)(void))(WINDOW + ENTRY * MiB(2));
+
+	window_pd[ENTRY] = LAPIC | PTE_P | PTE_W;
+	TRY(code());
+	TRY(*(volatile uint32_t *)code = 0);
+	print("hostile: apic-table done\n");
+}
+
 /* At once, and with on_exit = restart again and again. */
 static void triple(void)
 {
@@ -82,5 +94,5 @@ static void triple(void)
 
 const struct attack hostile_faults[] = {
 	{ "idt-mmio", idt_mmio }, { "stack-mmio", stack_mmio }, { "ud-for-ever", ud_for_ever }, { "db-loop", db_loop },
-	{ "xcr0", xcr0 }, { "icebp", icebp }, { "triple", triple }, ATTACKS_END
+	{ "xcr0", xcr0 }, { "icebp", icebp }, { "apic-table", apic_table }, { "triple", triple }, ATTACKS_END
 };

@@ -1,9 +1,6 @@
 /* Random instruction sequences of long mode: 64-bit, compatibility, in rings 0 and 3. The sandbox has page tables of its own. */
-#include "random.h"
+#include "random_long.h"
 
-#define BOX         0x40000000ull /* linear */
-#define CODE_SEL    SEL_CODE
-#define NSELECTORS  32
 #define MSR_STAR    0xc0000081
 #define MSR_LSTAR   0xc0000082
 #define MSR_CSTAR   0xc0000083
@@ -20,16 +17,7 @@
 #define DR6_USUAL   0xffff0ff0ull
 #define EFER_USUAL  0xd00ull     /* LME LMA NXE */
 #define RF_TF       BIT(8)
-#define RF_RF       BIT(16)
-#define IO_BYTE     0x3ff        /* the UART's scratch register */
-#define IO_ABSENT   0x6f0
 
-/* Selectors beyond those of payload.h */
-enum {
-	S_CODE32 = 0x60, S_UCODE32 = 0x6b, S_CODE16 = 0x70, S_UCODE16 = 0x7b, S_UDATA16 = 0x83, S_DATA16 = 0x88, S_DOWN = 0x93,
-	S_READ = 0x9b, S_EXEC = 0xa3, S_TSS2 = 0xa8, S_CALL = 0xbb, S_FRESH = 0xcb, S_CALLNP = 0xd3, S_DATA32 = 0xe0, S_UDATA32 = 0xeb,
-	L_DATA = 0x7, L_CODE = 0xf, L_CALL = 0x17,
-};
 static const uint16_t selectors[] = {
 	0, 3, SEL_CODE, SEL_DATA, SEL_ABSENT, SEL_UCODE, SEL_UDATA, SEL_TSS, SEL_LDT, SEL_CONF, SEL_LIMIT | 3, S_CODE32, S_UCODE32, S_CODE16,
 	S_UCODE16, S_UDATA16, S_UDATA16, S_DATA16, S_DOWN, S_READ, S_EXEC, S_TSS2, S_CALL, S_FRESH, S_FRESH, S_CALLNP, S_DATA32, S_UDATA32,
@@ -46,148 +34,19 @@ static const struct mode modes[] = {
 	{ "compat16cpl3", KIND_LONG, 16, 3, S_UCODE16, S_UDATA16, S_UDATA16, 0, 0, 0, CR4_TSD, 2 },
 };
 
-struct tables {
-	uint64_t gdt[NSELECTORS], ldt[8];
-	struct { uint32_t reserved; uint64_t rsp[3], zero, ist[7], zero2; uint16_t zero3, iomap; uint8_t ports[8192]; uint8_t end; }
-		__attribute__((packed)) tss[2];
-};
-
-extern uint8_t gate_start[], gate_end[], stack_top[], debug_stack_top[], syscall_stack_top[];
-extern const uint8_t random_stubs[], random_debug_stub[], random_system[];
 extern struct frame random_frame;
 extern uint64_t kernel_cr3, sandbox_cr3;
 void random_enter(struct frame *f);
 bool random_event(struct frame *f);
 void random_broken(struct frame *f) __attribute__((noreturn));
 
-static struct tables tables __attribute__((aligned(4096))), tables0;
-static uint64_t pml4[512] __attribute__((aligned(4096))), pdpt[512] __attribute__((aligned(4096)));
-static uint64_t low_pd[512] __attribute__((aligned(4096))), low_pt[512] __attribute__((aligned(4096)));
-static uint64_t box_pd[512] __attribute__((aligned(4096))), box_pt[512] __attribute__((aligned(4096)));
-static uint64_t device_pt[512] __attribute__((aligned(4096)));
-static uint64_t box[BOX_PAGES][512] __attribute__((aligned(4096)));
-static struct { uint64_t low, high; } idt[256] __attribute__((aligned(4096)));
 static uint8_t fpu[2048] __attribute__((aligned(64))), fpu0[2048] __attribute__((aligned(64)));
 
-static const struct mode *mode;
 static struct machine machine;
 static struct gen gen;
 static unsigned events, last;
 static uint64_t digest, batch_digest;
 static bool trace, xsave;
-
-static void descriptor(struct tables *t, unsigned sel, uint32_t base, uint32_t limit, unsigned access, unsigned flags)
-{
-	uint64_t *table = sel & 4 ? t->ldt : t->gdt;
-
-	table[sel / 8] = (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)access << 40 | (uint64_t)(limit >> 16 & 0xf) << 48 |
-			 (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
-}
-
-static void call_gate(struct tables *t, unsigned sel, uint64_t target, unsigned access)
-{
-	uint64_t *d = (sel & 4 ? t->ldt : t->gdt) + sel / 8;
-
-	d[0] = (target & 0xffff) | (uint64_t)SEL_CODE << 16 | (uint64_t)access << 40 | (target >> 16 & 0xffff) << 48;
-	d[1] = target >> 32;
-}
-
-static void prepare_tables(void)
-{
-	struct tables *t = &tables0;
-
-	memcpy(t->gdt, gdt, (size_t)(gdt_end - (uint8_t *)gdt));
-	descriptor(t, S_CODE32, BOX, 0xfff, 0x9b, 0x4);
-	descriptor(t, S_UCODE32, BOX, 0xfff, 0xfb, 0x4);
-	descriptor(t, S_CODE16, BOX, 0xfff, 0x9b, 0);
-	descriptor(t, S_UCODE16, BOX, 0xfff, 0xfb, 0);
-	descriptor(t, S_UDATA16, BOX, 0xffff, 0xf3, 0);
-	descriptor(t, S_DATA16, BOX, 0xffff, 0x93, 0);
-	descriptor(t, S_DOWN, BOX, 0x2fff, 0xf7, 0);
-	descriptor(t, S_READ, BOX, 0xffff, 0xf1, 0);
-	descriptor(t, S_EXEC, BOX, 0xfff, 0xf9, 0x4);
-	descriptor(t, S_FRESH, BOX, 0x2800, 0xf2, 0x4);
-	descriptor(t, S_DATA32, 0, 0xfffff, 0x93, 0xc);
-	descriptor(t, S_UDATA32, 0, 0xfffff, 0xf3, 0xc);
-	descriptor(t, L_DATA, BOX + BOX_DATA, 0xfff, 0xf2, 0x4);
-	descriptor(t, L_CODE, BOX, 0xfff, 0xfa, 0x4);
-	call_gate(t, S_CALL, (uint64_t)random_system, 0xec);
-	call_gate(t, S_CALLNP, (uint64_t)random_system, 0x6c);
-	call_gate(t, L_CALL, (uint64_t)random_system, 0xec);
-	for (unsigned i = 0; i < 2; i++) {
-		t->tss[i].ist[0] = (uint64_t)stack_top;
-		t->tss[i].ist[1] = (uint64_t)debug_stack_top;
-		for (unsigned r = 0; r < 3; r++)
-			t->tss[i].rsp[r] = (uint64_t)syscall_stack_top;
-		t->tss[i].iomap = (uint16_t)((uint64_t)t->tss[0].ports - (uint64_t)&t->tss[0]);
-		memset(t->tss[i].ports, 0xff, sizeof(t->tss[i].ports) + 1);
-		t->tss[i].ports[IO_BYTE / 8] &= (uint8_t)~(1u << (IO_BYTE & 7));
-		t->tss[i].ports[IO_ABSENT / 8] &= (uint8_t)~(0xfu << (IO_ABSENT & 7));
-		descriptor(t, i ? S_TSS2 : SEL_TSS, (uint32_t)(uint64_t)&tables.tss[i], sizeof(t->tss[0]) - 1, 0x89, 0);
-	}
-	descriptor(t, SEL_LDT, (uint32_t)(uint64_t)tables.ldt, sizeof(t->ldt) - 1, 0x82, 0);
-}
-
-static void gate(unsigned vector, uint64_t target, unsigned selector, unsigned access, unsigned ist)
-{
-	idt[vector].low = (target & 0xffff) | (uint64_t)selector << 16 | (uint64_t)ist << 32 | (uint64_t)access << 40 | (target >> 16 & 0xffff) << 48;
-	idt[vector].high = target >> 32;
-}
-
-static void prepare_idt(void)
-{
-	for (unsigned v = 0; v < 256; v++)
-		gate(v, (uint64_t)random_stubs + 16 * v, SEL_CODE, v == 3 || v == 4 || (v >= VEC_STEP && v <= VEC_USER) ? 0xee : 0x8e, 1);
-	gate(1, (uint64_t)random_debug_stub, SEL_CODE, 0x8e, 2);
-	gate(VEC_ABSENT, 0, SEL_CODE, 0x6e, 1);
-	gate(VEC_TRAPGATE, (uint64_t)random_stubs + 16 * VEC_TRAPGATE, SEL_CODE, 0xef, 1);
-	gate(VEC_BADTYPE, 0, SEL_CODE, 0xe6, 1);
-	gate(VEC_BADSEL, 0, SEL_DATA, 0xee, 1);
-}
-
-/* The image can be read and executed by ring 0; the gate and the tables can be written. */
-static void prepare_paging(void)
-{
-	for (uint64_t a = (uint64_t)image_start; a < (uint64_t)image_end && a < MiB(4); a += PAGE)
-		low_pt[(a - MiB(2)) / PAGE] = a | PTE_P;
-	for (uint64_t a = (uint64_t)gate_start; a < (uint64_t)gate_end; a += PAGE)
-		low_pt[(a - MiB(2)) / PAGE] = a | PTE_P | PTE_W;
-	for (uint64_t a = (uint64_t)&tables; a < (uint64_t)(&tables + 1); a += PAGE)
-		low_pt[(a - MiB(2)) / PAGE] = a | PTE_P | PTE_W;
-	low_pd[1] = (uint64_t)low_pt | PTE_P | PTE_W;
-	box_pd[0] = (uint64_t)box_pt | PTE_P | PTE_W | PTE_U;
-	box_pd[BOX_DEVICE / MiB(2)] = (uint64_t)device_pt | PTE_P | PTE_W | PTE_U;
-	pdpt[0] = (uint64_t)low_pd | PTE_P | PTE_W;
-	pdpt[1] = (uint64_t)box_pd | PTE_P | PTE_W | PTE_U;
-	pml4[0] = (uint64_t)pdpt | PTE_P | PTE_W | PTE_U;
-	/* Under SMEP and SMAP the kernel's own have to be the supervisor's outside, too. */
-	for (uint64_t a = (uint64_t)image_start; a < (uint64_t)image_end; a += MiB(2))
-		page_directory[a / MiB(2)] &= ~PTE_U;
-}
-
-static void box_map(uint32_t at, uint64_t flags) { box_pt[at / PAGE] = (uint64_t)box[at / PAGE] | flags; }
-
-static void prepare_box(struct gen *g)
-{
-	const uint64_t rw = PTE_P | PTE_W | PTE_U | PTE_NX | 0x60;
-
-	for (unsigned i = 0; i < 512; i++)
-		box_pt[i] = 0;
-	box_map(BOX_CODE, PTE_P | 0x20 | (mode->cpl ? PTE_U : 0));
-	box_map(BOX_DATA, rw);
-	box_map(BOX_DATA + PAGE, rw);
-	box_map(BOX_RO, rw & ~PTE_W);
-	box_map(BOX_SUPER, rw & ~PTE_U);
-	box_map(BOX_CLEAN, rw & ~0x60ull);
-	box_map(BOX_STACK, rw);
-	box_map(BOX_STACK + PAGE, rw);
-	box_map(BOX_BAD, rw | BIT(51));
-	device_pt[BOX_DEVICE / PAGE % 512] = ABSENT_PHYS | rw;
-	device_pt[BOX_DEVICE / PAGE % 512 + 1] = (ABSENT_PHYS + PAGE) | rw;
-	for (unsigned p = BOX_DATA / PAGE; p < BOX_STACK / PAGE + 2; p++)
-		for (unsigned i = 0; i < 512; i++)
-			box[p][i] = rnd(g) & 1 ? BOX + BOX_DATA + (rnd(g) & 0x1fff) : rnd(g) * 0x100000001ull;
-}
 
 static void show_event(const struct frame *f, uint64_t cr2)
 {

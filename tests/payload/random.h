@@ -1,7 +1,7 @@
 /*
  * Random instruction sequences. A sequence follows from mode, seed and number alone, so that it is the same on every machine:
- * random_gen.c makes its instructions, random_items.c those that need more than an opcode; a kernel of each width (random.c,
- * random32.c) lays out the sandbox, runs the sequence there, and folds what is seen of it into a digest.
+ * random_gen.c makes its instructions, random_items.c and random_system.c those that need more than an opcode; a kernel (random.c,
+ * random32.c, random_real.c) lays out the sandbox, runs the sequence there, and folds what is seen of it into a digest.
  */
 #pragma once
 #include "payload.h"

@@ -1,10 +1,6 @@
 /* Random instruction sequences of the legacy modes: protected of 32 and 16 bits with each kind of paging, virtual-8086. */
-#include "legacy.h"
-#include "random.h"
+#include "random32.h"
 
-#define BOX_HIGH    0x40000000u  /* linear, protected mode */
-#define BOX_LOW     0x10000u     /* linear, virtual-8086 mode */
-#define NSELECTORS  32
 #define CR0_USUAL   0x80010033u  /* PG WP NE ET MP PE */
 #define CR4_TSD     0x04u
 #define CR4_VME     0x01u
@@ -12,17 +8,7 @@
 #define CR4_OSXSAVE 0x40000u
 #define DR6_USUAL   0xffff0ff0u
 #define EFER_USUAL  0x801u       /* NXE SCE */
-#define IO_BYTE     0x3ff        /* the UART's scratch register */
-#define IO_ABSENT   0x6f0
-#define IVT_OFFSET  0xff0u       /* where the interrupts of virtual-8086 mode and the other task go: an INT3 */
-#define PAGE32      4096u
 
-enum {
-	S_NOTHING = 0x18, S_UCODE = 0x23, S_UDATA = 0x2b, S_TSS = 0x30, S_LDT = 0x38, S_DOUBLE = 0x40, S_TSS2 = 0x4b, S_CONF = 0x50,
-	S_LIMIT = 0x5b, S_CODE32 = 0x60, S_UCODE32 = 0x6b, S_CODE16 = 0x70, S_UCODE16 = 0x7b, S_UDATA16 = 0x83, S_DATA16 = 0x88,
-	S_DOWN = 0x93, S_READ = 0x9b, S_EXEC = 0xa3, S_CALL = 0xab, S_FRESH = 0xb3, S_CALLNP = 0xbb, S_TASK = 0xc3,
-	L_DATA = 0x7, L_CODE = 0xf, L_CALL = 0x17,
-};
 static const uint16_t selectors[] = {
 	0, 3, SEL_CODE, SEL_DATA, S_NOTHING, S_UCODE, S_UDATA, S_UDATA, S_TSS, S_LDT, S_TSS2, S_CONF, S_LIMIT, S_CODE32, S_UCODE32, S_CODE16,
 	S_UCODE16, S_UDATA16, S_UDATA16, S_DATA16, S_DOWN, S_READ, S_EXEC, S_CALL, S_FRESH, S_FRESH, S_CALLNP, S_TASK, L_DATA, L_CODE, L_CALL,
@@ -30,7 +16,7 @@ static const uint16_t selectors[] = {
 };
 static const uint16_t far_selectors[] = { S_UCODE32, S_CODE32, S_CODE16, S_UCODE16, S_CONF, S_CALL, L_CODE, L_CALL, S_EXEC, S_TSS2, S_TASK };
 
-enum paging { PAE, TWO_LEVELS };
+enum paging { PAE, TWO_LEVELS, NONE };
 static const struct { struct mode m; enum paging paging; } modes[] = {
 	{ { "legacy32cpl0", KIND_LEGACY, 32, 0, S_CODE32, SEL_DATA, S_UDATA, 0, BOX_HIGH, 0, 0, 2 }, PAE },
 	{ { "legacy32cpl3", KIND_LEGACY, 32, 3, S_UCODE32, S_UDATA, S_UDATA, 0, BOX_HIGH, 0, CR4_TSD, 2 }, PAE },
@@ -40,196 +26,24 @@ static const struct { struct mode m; enum paging paging; } modes[] = {
 	{ { "plain32cpl3", KIND_LEGACY, 32, 3, S_UCODE32, S_UDATA, S_UDATA, 0, BOX_HIGH, 0, CR4_TSD, 2 }, TWO_LEVELS },
 	{ { "v86", KIND_V86, 16, 3, BOX_LOW >> 4, BOX_LOW >> 4, BOX_LOW >> 4, 0, 0, 0, CR4_TSD, EF_VM | 2 }, PAE },
 	{ { "v86vme", KIND_V86, 16, 3, BOX_LOW >> 4, BOX_LOW >> 4, BOX_LOW >> 4, 0, 0, 0, CR4_TSD | CR4_VME, EF_VM | 2 }, TWO_LEVELS },
+	/* In ring 3 only: a segment of ring 0 reaches all of memory. */
+	{ { "unpaged32", KIND_LEGACY, 32, 3, S_UCODE32, S_UDATA, S_UDATA, 0, 0, 0, CR4_TSD, 2 }, NONE },
+	{ { "unpaged16", KIND_LEGACY, 16, 3, S_UCODE16, S_UDATA16, S_UDATA16, 0, 0, 0, CR4_TSD, 2 }, NONE },
 };
 
-struct task { struct tss32 tss; uint8_t redirection[32], ports[8192], end, unused[3]; };
-struct tables {
-	uint64_t gdt[NSELECTORS], ldt[8];
-	struct tss32 doubled;
-	struct task task[2];
-};
-
-extern uint8_t gate_start[], gate_end[], stack_top[], syscall_stack_top[], handler_top[];
-extern const uint8_t random_stubs[], random_debug_stub[], random_system[], random_double[];
-extern uint32_t kernel_cr3, sandbox_cr3, saved_ss, saved_esp, return_to[2];
+extern uint8_t syscall_stack_top[];
+extern uint32_t sandbox_cr3, saved_ss, saved_esp, return_to[2];
 void random_enter(void);
 bool random_event(void);
 void random_task(void);
 void random_broken(struct frame32 *f) __attribute__((noreturn));
 
-static struct tables tables __attribute__((aligned(4096))), tables0;
-static uint64_t idt[256] __attribute__((aligned(4096)));
-static uint32_t box[BOX_PAGES][1024] __attribute__((aligned(4096)));
-static uint32_t ivt[1024] __attribute__((aligned(4096)));
-/* Paging structures, for the kernel and for the sandbox; entries of 8 bytes or of 4. */
-static uint64_t pdpt[2][4] __attribute__((aligned(32)));
-static union { uint64_t wide[512]; uint32_t narrow[1024]; } low_pd[2], low_pt[2][2], box_pd, box_pt, device_pt __attribute__((aligned(4096)));
 static uint8_t fpu[512] __attribute__((aligned(64))), fpu0[512] __attribute__((aligned(64)));
 
-static const struct mode *mode;
-static bool pae;
-static uint32_t box_base;
-static struct machine machine;
 static struct gen gen;
 static unsigned events, last;
 static uint64_t digest, batch_digest;
 static bool trace, xsave;
-
-static void descriptor(unsigned sel, uint32_t base, uint32_t limit, unsigned access, unsigned flags)
-{
-	uint64_t *table = sel & 4 ? tables0.ldt : tables0.gdt;
-
-	table[sel / 8] = (limit & 0xffff) | (uint64_t)(base & 0xffffff) << 16 | (uint64_t)access << 40 | (uint64_t)(limit >> 16 & 0xf) << 48 |
-			 (uint64_t)flags << 52 | (uint64_t)(base >> 24) << 56;
-}
-
-static uint64_t gate(uint32_t target, unsigned selector, unsigned access)
-{
-	return (target & 0xffff) | (uint64_t)selector << 16 | (uint64_t)access << 40 | (uint64_t)(target >> 16) << 48;
-}
-
-static void prepare_tables(void)
-{
-	struct tables *t = &tables0;
-
-	memcpy(t->gdt, gdt32, 24);
-	descriptor(S_NOTHING, 0, 0xfffff, 0x13, 0xc);
-	descriptor(S_UCODE, BOX_HIGH, 0xfff, 0xfb, 0x4);
-	descriptor(S_UDATA, 0, 0xfffff, 0xf3, 0xc);
-	descriptor(S_CONF, BOX_HIGH, 0xfff, 0x9f, 0x4);
-	descriptor(S_LIMIT, BOX_HIGH, 0x2234, 0xf3, 0x4);
-	descriptor(S_CODE32, BOX_HIGH, 0xfff, 0x9b, 0x4);
-	descriptor(S_UCODE32, BOX_HIGH, 0xfff, 0xfb, 0x4);
-	descriptor(S_CODE16, BOX_HIGH, 0xfff, 0x9b, 0);
-	descriptor(S_UCODE16, BOX_HIGH, 0xfff, 0xfb, 0);
-	descriptor(S_UDATA16, BOX_HIGH, 0xffff, 0xf3, 0);
-	descriptor(S_DATA16, BOX_HIGH, 0xffff, 0x93, 0);
-	descriptor(S_DOWN, BOX_HIGH, 0x2fff, 0xf7, 0);
-	descriptor(S_READ, BOX_HIGH, 0xffff, 0xf1, 0);
-	descriptor(S_EXEC, BOX_HIGH, 0xfff, 0xf9, 0x4);
-	descriptor(S_FRESH, BOX_HIGH, 0x2800, 0xf2, 0x4);
-	descriptor(L_DATA, BOX_HIGH + BOX_DATA, 0xfff, 0xf2, 0x4);
-	descriptor(L_CODE, BOX_HIGH, 0xfff, 0xfa, 0x4);
-	t->gdt[S_CALL / 8] = gate(ADDRESS(random_system), SEL_CODE, 0xec);
-	t->gdt[S_CALLNP / 8] = gate(ADDRESS(random_system), SEL_CODE, 0x6c);
-	t->gdt[S_TASK / 8] = gate(0, S_TSS2 & ~3u, 0xe5);
-	t->ldt[L_CALL / 8] = gate(ADDRESS(random_system), SEL_CODE, 0xec);
-	for (unsigned i = 0; i < 2; i++) {
-		t->task[i].tss.esp0 = ADDRESS(stack_top);
-		t->task[i].tss.ss0 = SEL_DATA;
-		t->task[i].tss.iomap = (uint16_t)(sizeof(struct tss32) + 32);
-		memset(t->task[i].ports, 0xff, sizeof(t->task[i].ports));
-		t->task[i].end = 0xff;
-		t->task[i].ports[IO_BYTE / 8] &= (uint8_t)~(1u << (IO_BYTE & 7));
-		t->task[i].ports[IO_ABSENT / 8] &= (uint8_t)~(0xfu << (IO_ABSENT & 7));
-		memset(t->task[i].redirection, 0x5a, 32);
-		descriptor(i ? S_TSS2 : S_TSS, ADDRESS(&tables.task[i]), offsetof(struct task, unused) - 1, i ? 0xe9 : 0x89, 0);
-	}
-	t->task[1].tss.cr3 = (uint32_t)machine.cr3;
-	t->task[1].tss.eip = IVT_OFFSET;
-	t->task[1].tss.eflags = 2;
-	t->task[1].tss.esp = BOX_HIGH + BOX_STACK_TOP;
-	t->task[1].tss.cs = S_UCODE32;
-	t->task[1].tss.ss = t->task[1].tss.ds = t->task[1].tss.es = S_UDATA;
-	t->task[1].tss.ldt = S_LDT;
-	t->doubled = (struct tss32){ .cr3 = kernel_cr3, .eip = ADDRESS(random_double), .eflags = 2, .esp = ADDRESS(handler_top), .cs = SEL_CODE,
-				     .ss = SEL_DATA, .ds = SEL_DATA, .es = SEL_DATA, .iomap = sizeof(struct tss32) };
-	descriptor(S_DOUBLE, ADDRESS(&tables.doubled), sizeof(struct tss32) - 1, ACC_TSS, 0);
-	descriptor(S_LDT, ADDRESS(tables.ldt), sizeof(t->ldt) - 1, ACC_LDT, 0);
-}
-
-static void prepare_idt(void)
-{
-	for (unsigned v = 0; v < 256; v++)
-		idt[v] = gate(ADDRESS(random_stubs) + 16 * v, SEL_CODE, v == 3 || v == 4 || (v >= VEC_STEP && v <= VEC_USER) ? 0xee : 0x8e);
-	idt[1] = gate(ADDRESS(random_debug_stub), SEL_CODE, 0x8e);
-	idt[8] = gate(0, S_DOUBLE, 0x85);
-	idt[VEC_ABSENT] = gate(0, SEL_CODE, 0x6e);
-	idt[VEC_TRAPGATE] = gate(ADDRESS(random_stubs) + 16 * VEC_TRAPGATE, SEL_CODE, 0xef);
-	idt[VEC_BADTYPE] = gate(0, SEL_CODE, 0xe9);
-	idt[VEC_BADSEL] = gate(0, SEL_DATA, 0xee);
-}
-
-/* Which: the kernel's tables or the sandbox's. */
-static void map_low(unsigned which, uint32_t at, uint32_t flags)
-{
-	if (pae)
-		low_pt[which][at >> 21].wide[at >> 12 & 511] = (at & ~(PAGE32 - 1)) | flags;
-	else
-		low_pt[which][0].narrow[at >> 12] = (at & ~(PAGE32 - 1)) | flags;
-}
-
-static void prepare_paging(void)
-{
-	const uint32_t table = PTE_P | PTE_W | PTE_U;
-
-	for (uint32_t a = 0; a < MiB(4); a += PAGE32)
-		map_low(0, a, PTE_P | PTE_W);
-	for (uint32_t a = ADDRESS(image_start); a < ADDRESS(image_end) && a < MiB(4); a += PAGE32)
-		map_low(1, a, PTE_P);
-	for (uint32_t a = ADDRESS(gate_start); a < ADDRESS(gate_end); a += PAGE32)
-		map_low(1, a, PTE_P | PTE_W);
-	for (uint32_t a = ADDRESS(&tables); a < ADDRESS(&tables + 1); a += PAGE32)
-		map_low(1, a, PTE_P | PTE_W);
-	for (unsigned which = 0; which < 2; which++) {
-		if (!pae) {
-			low_pd[which].narrow[0] = ADDRESS(&low_pt[which][0]) | table;
-			low_pd[which].narrow[BOX_HIGH >> 22] = ADDRESS(&box_pt) | table;
-			low_pd[which].narrow[(BOX_HIGH + BOX_DEVICE) >> 22] = ADDRESS(&device_pt) | table;
-			continue;
-		}
-		low_pd[which].wide[0] = ADDRESS(&low_pt[which][0]) | table;
-		low_pd[which].wide[1] = ADDRESS(&low_pt[which][1]) | table;
-		box_pd.wide[0] = ADDRESS(&box_pt) | table;
-		box_pd.wide[BOX_DEVICE >> 21] = ADDRESS(&device_pt) | table;
-		pdpt[which][0] = ADDRESS(&low_pd[which]) | PTE_P;
-		pdpt[which][1] = ADDRESS(&box_pd) | PTE_P;
-	}
-}
-
-static void map_box(uint32_t at, uint64_t flags)
-{
-	uint32_t page = ADDRESS(box) + at, linear = box_base + at;
-	void *table = box_base == BOX_LOW ? (void *)&low_pt[1][0] : (void *)&box_pt;
-
-	if (pae)
-		((uint64_t *)table)[linear >> 12 & 511] = page | flags;
-	else
-		((uint32_t *)table)[linear >> 12 & 1023] = page | (uint32_t)flags;
-}
-
-static void prepare_box(struct gen *g)
-{
-	const uint64_t rw = PTE_P | PTE_W | PTE_U | (pae ? PTE_NX : 0) | 0x60;
-
-	map_box(BOX_CODE, PTE_P | 0x20 | (mode->cpl ? PTE_U : 0));
-	map_box(BOX_DATA, rw);
-	map_box(BOX_DATA + PAGE32, rw);
-	map_box(BOX_RO, rw & ~PTE_W);
-	map_box(BOX_SUPER, rw & ~PTE_U);
-	map_box(BOX_CLEAN, rw & ~0x60ull);
-	map_box(BOX_STACK, rw);
-	map_box(BOX_STACK + PAGE32, rw);
-	if (pae)
-		map_box(BOX_BAD, rw | BIT(51));
-	for (unsigned i = 0; i < 2; i++) {
-		if (pae)
-			device_pt.wide[(BOX_DEVICE >> 12 & 511) + i] = (ABSENT_PHYS + i * PAGE32) | rw;
-		else
-			device_pt.narrow[((BOX_HIGH + BOX_DEVICE) >> 12 & 1023) + i] = (ABSENT_PHYS + i * PAGE32) | (uint32_t)rw;
-	}
-	for (unsigned p = BOX_DATA / PAGE32; p < BOX_STACK / PAGE32 + 2; p++)
-		for (unsigned i = 0; i < 1024; i++)
-			box[p][i] = rnd(g) & 1 ? mode->data + BOX_DATA + (rnd(g) & 0x1fff) : rnd(g);
-	if (mode->kind != KIND_V86)
-		return;
-	for (unsigned i = 0; i < 1024; i++)
-		ivt[i] = (uint32_t)mode->cs << 16 | IVT_OFFSET;
-	if (pae)
-		low_pt[1][0].wide[0] = ADDRESS(ivt) | (rw & 0xfff);
-	else
-		low_pt[1][0].narrow[0] = ADDRESS(ivt) | (uint32_t)(rw & 0xfff);
-}
 
 #define SREG(name) ({ uint16_t s_; __asm__ volatile("mov %%" name ", %0" : "=r"(s_)); (uint32_t)s_; })
 
@@ -394,8 +208,8 @@ static void load_tables(void)
 
 static void clean_up(void)
 {
-	if (get_cr0() != CR0_USUAL)
-		put_cr0(CR0_USUAL);
+	if (get_cr0() != machine.cr0)
+		put_cr0((uint32_t)machine.cr0);
 	if (get_cr4() != machine.cr4)
 		put_cr4((uint32_t)machine.cr4);
 	if (xsave)
@@ -425,7 +239,7 @@ static void final_digest(void)
 	if (trace)
 		print("#  fpu %x\n", (uint32_t)digest);
 	fold_area(box[BOX_DATA / PAGE32], 5 * PAGE32);
-	fold_area(box[BOX_STACK / PAGE32], 2 * PAGE32);
+	fold_area(box[BOX_STACK / PAGE32], (paged ? 2 : BOX_PAGES - BOX_STACK / PAGE32) * PAGE32);
 	fold_area(ivt, sizeof(ivt));
 	if (trace)
 		print("#  memory %x\n", (uint32_t)digest);
@@ -438,7 +252,7 @@ static void run(uint64_t seed, uint32_t number, uint32_t keep)
 	struct frame32 f;
 	uint32_t *r = &f.gs;
 
-	gen = (struct gen){ .m = mode, .k = &machine, .out = (uint8_t *)box[0] };
+	gen = (struct gen){ .m = mode, .k = &machine, .out = paged ? (uint8_t *)box[0] : unpaged_code };
 	gen_sequence(&gen, seed, number, keep);
 	prepare_box(&gen);
 	if (trace)
@@ -487,7 +301,8 @@ static bool choose_mode(void)
 		if (option_is("mode", modes[i].m.name)) {
 			mode = &modes[i].m;
 			pae = modes[i].paging == PAE;
-			box_base = mode->kind == KIND_V86 ? BOX_LOW : BOX_HIGH;
+			paged = modes[i].paging != NONE;
+			box_base = mode->kind == KIND_V86 ? BOX_LOW : paged ? BOX_HIGH : ADDRESS(box);
 		}
 	return mode;
 }
@@ -507,7 +322,7 @@ void payload_main(void)
 	outb(PIC2 + 1, 0xff);
 	xsave = cpuid(1, 0).c & BIT(26);
 	kernel_cr3 = pae ? ADDRESS(pdpt[0]) : ADDRESS(&low_pd[0]);
-	machine = (struct machine){ .cr0 = CR0_USUAL, .cr3 = pae ? ADDRESS(pdpt[1]) : ADDRESS(&low_pd[1]),
+	machine = (struct machine){ .cr0 = CR0_USUAL & ~(paged ? 0 : CR0_PG), .cr3 = pae ? ADDRESS(pdpt[1]) : ADDRESS(&low_pd[1]),
 				    .cr4 = (pae ? CR4_PAE : 0) | CR4_OSFXSR | (xsave ? CR4_OSXSAVE : 0), .selectors = selectors,
 				    .nselectors = ARRAY_SIZE(selectors), .far = far_selectors, .nfar = ARRAY_SIZE(far_selectors),
 				    .io_byte = IO_BYTE, .io_absent = IO_ABSENT, .gdt_base = ADDRESS(tables.gdt),
@@ -520,7 +335,7 @@ void payload_main(void)
 	wrmsr(MSR_EFER, EFER_USUAL);
 	put_cr4((uint32_t)machine.cr4);
 	__asm__ volatile("mov %0, %%cr3" :: "r"(kernel_cr3) : "memory");
-	put_cr0(CR0_USUAL);
+	put_cr0((uint32_t)machine.cr0);
 	clean_up();
 	__asm__ volatile("fninit; fxsave %0" : "=m"(fpu0));
 	memset(fpu0 + 160, 0x3c, 128);

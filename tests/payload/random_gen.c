@@ -15,6 +15,18 @@ static const char two_byte[] =
 	"mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "MMMMmmmnxxxxmmmm"
 	"JJJJJJJJJJJJJJJJ" "mmmmmmmmmmmmmmmm" "nnxmMmxxnnxmMmmm" "mmpmppmmmmMmmmmm"
 	"mmMmMMMxnnnnnnnn" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm" "mmmmmmmmmmmmmmmm";
+/* Of these, what would leave the sandbox in real mode: what loads segments, SP or IP with what is there. */
+static bool untamed_in_real(unsigned op, bool two)
+{
+	static const uint8_t one[] = { 0x07, 0x17, 0x1f, 0x44, 0x4c, 0x5c, 0x8e, 0x94, 0xbc, 0xc2, 0xc3, 0xc4, 0xc5, 0xc9, 0xca, 0xcb, 0xcf },
+			     other[] = { 0xa1, 0xa9, 0xb2, 0xb4, 0xb5, 0xcc };
+	const uint8_t *list = two ? other : one;
+
+	for (unsigned i = 0; i < (two ? sizeof(other) : sizeof(one)); i++)
+		if (list[i] == op)
+			return true;
+	return false;
+}
 /* Of these, what 64-bit mode reads otherwise: REX, VEX and EVEX prefixes. */
 static bool prefix_in_64(unsigned op) { return (op & 0xf0) == 0x40 || op == 0x62 || op == 0xc4 || op == 0xc5; }
 
@@ -104,6 +116,8 @@ void emit_modrm(struct gen *g, unsigned reg, bool memory_only, unsigned imm)
 
 	if (mod != 3 && chance(g, 15)) /* an address of its own */
 		mod = 0, rm = address_size(g) == 2 ? 6 : 5;
+	if (mod == 3 && rm == 4 && g->m->kind == KIND_REAL) /* SP stays where a frame can be pushed */
+		rm = 0;
 	emit(g, mod << 6 | (reg & 7) << 3 | rm);
 	if (mod == 3)
 		return;
@@ -139,8 +153,10 @@ static void emit_prefixes(struct gen *g)
 
 	g->opsize = g->addrsize = false;
 	g->rex = 0;
-	if (chance(g, 20))
-		emit(g, others[below(g, ARRAY_SIZE(others))]);
+	if (chance(g, 20)) {
+		unsigned prefix = others[below(g, ARRAY_SIZE(others))];
+		emit(g, prefix == 0x2e && g->m->kind == KIND_REAL ? 0x3e : prefix); /* the code can be written there */
+	}
 	if (chance(g, 20))
 		emit(g, 0x66), g->opsize = true;
 	if (chance(g, 8))
@@ -159,11 +175,13 @@ static void emit_jump(struct gen *g, unsigned size)
 	emit_n(g, 0, size);
 }
 
-/* What follows the opcode. False: this one is not made here. */
-static bool emit_operands(struct gen *g, char form, unsigned op)
+/* What follows the opcode. */
+static void emit_operands(struct gen *g, char form, unsigned op)
 {
 	unsigned z = operand_size(g) == 2 ? 2 : 4, reg = below(g, 8);
 
+	if (reg == 4 && g->m->kind == KIND_REAL)
+		reg = 3;
 	switch (form) {
 	case 'm': emit_modrm(g, reg, false, 0); break;
 	case 'p': emit_modrm(g, reg, true, 0); break;
@@ -183,7 +201,6 @@ static bool emit_operands(struct gen *g, char form, unsigned op)
 		emit_n(g, rnd(g), reg > 1 ? 0 : op == 0xf6 ? 1 : z);
 		break;
 	}
-	return true;
 }
 
 void gen_general(struct gen *g)
@@ -195,7 +212,8 @@ void gen_general(struct gen *g)
 	do {
 		op = below(g, 256);
 		form = two ? two_byte[op] : one_byte[op];
-	} while (form == 'x' || (!two && x64 && prefix_in_64(op)) || (!two && op == 0xff && !g->k->nx));
+	} while (form == 'x' || (!two && x64 && prefix_in_64(op)) || (!two && op == 0xff && !g->k->nx) ||
+		 (g->m->kind == KIND_REAL && untamed_in_real(op, two)));
 	emit_prefixes(g);
 	/* In 64-bit mode a near branch with a prefix 66h differs between makers; elsewhere it cuts EIP. */
 	if ((form == 'j' || form == 'J') && (g->opsize || g->rex)) {

@@ -54,7 +54,9 @@ def run_both(images, boot, file: Path, cpu: str, arguments: str = "", extra: str
     machine.stop()
     conf = payload_conf("a", "kernel.elf", arguments, memory="64M", extra=extra)
     machine = boot(images.trefoil(conf, {"kernel.elf": file}), cpu=cpu, memory=256)
-    return bare, payload_lines(machine, timeout)
+    guest = payload_lines(machine, timeout)
+    machine.stop()
+    return bare, guest
 
 
 def assert_same(images, boot, file: Path, cpu: str, arguments: str = "", extra: str = "", timeout: float = 60) -> None:

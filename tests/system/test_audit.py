@@ -53,6 +53,7 @@ PLANTS = {
     "free": ("hypervisor: free", REACH),
     "device": ("hypervisor: no RAM", REACH),
     "moved": ("vm moved: RAM", REACH),
+    "swapped": ("vm victim: RAM", REACH),
     "rom": ("vm rom: empty ROM", "the guest can write or execute what is read-only or data"),
     "uncached": ("vm uncached: empty ROM", "RAM with another memory type than write-back"),
     "misconfigured": ("hypervisor: no RAM", "an address beyond the CPU's"),
@@ -60,8 +61,18 @@ PLANTS = {
     "table": ("vm victim: EPT table", "a table in a frame that has an owner already"),
     "shared": ("vm victim: empty ROM", "a frame with two owners, of whom this is the first"),
     "port": ("vm port: VMCS", "an I/O port is open to the guest"),
+    "msr": ("vm msr: VMCS", "an MSR is open to the guest"),
     "eptp": ("vm eptp: VMCS", "VMCS: the EPT pointer is not the VM's"),
     "msr-bitmap": ("vm msr-bitmap: VMCS", "VMCS: a bitmap is not the VM's"),
+    "io-bitmap": ("vm io-bitmap: VMCS", "VMCS: a bitmap is not the VM's"),
+    "controls": ("vm controls: VMCS", "VMCS: the execution controls are not ours"),
+    "apic-page": ("vm apic-page: VMCS", "VMCS: an APIC page is not the VM's"),
+    "vpid": ("vm vpid: VMCS", "VMCS: the VPID is not the vCPU's"),
+    "entry-msrs": ("vm entry-msrs: VMCS", "VMCS: a list of MSRs that nobody made"),
+    "exit-msrs": ("vm exit-msrs: VMCS", "VMCS: a list of MSRs that nobody made"),
+    "saved-msrs": ("vm saved-msrs: VMCS", "VMCS: a list of MSRs that nobody made"),
+    "link": ("vm link: VMCS", "VMCS: a linked VMCS that nobody made"),
+    "host-cr3": ("vm host-cr3: VMCS", "VMCS: the host's page tables are not ours"),
 }
 HOST_PLANTS = {
     "writable-code": "a page that is writable and executable",
@@ -87,7 +98,7 @@ def test_each_planted_violation_is_reported_by_name(boot, payload, workdir, hype
     machine.expect(r"echo: ready", 60)
     key(machine, "v")
     machine.expect(r"event=planted\r?\n", 30)
-    machine.expect(r"event=audit-done vms=24 free=\d+K wrong=\d+ longest=\d+ result=failed\r?\n", 60)
+    machine.expect(rf"event=audit-done vms={len(PLANTS) + 3} free=\d+K wrong=\d+ longest=\d+ result=failed\r?\n", 60)
     violations = re.findall(r'audit: (?:vm=(\S+) )?event=audit-failed address=\S+ frame=\S+ owner="([^"]*)" reason=([^\r\n]*)',
                             machine.log)
     first = {}

@@ -9,6 +9,7 @@ from hostile import alone, neighbour_conf
 MODES = [
     ("xcr0", r"hostile: xcr0 done"),
     ("icebp", r"hostile: icebp done"),
+    ("apic-table", r"hostile: apic-table done"),
     ("far-deadline", r"hostile: far-deadline fired 0 times"),
     ("idt-mmio", r"vm=bad event=stopped cause=error"),
     ("stack-mmio", r"vm=bad event=stopped cause=error"),

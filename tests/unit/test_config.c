@@ -83,7 +83,7 @@ static void every_key(void **state)
 
 	(void)state;
 	assert_int_equal(
-		parse("[trefoil]\nfocus = log\nshow_all = yes\nslice_us = 100000\nlog = debug\npoweroff = true\n"
+		parse("[trefoil]\nfocus = log\nshow_all = yes\nslice_us = 100000\nlog = debug\npoweroff = true\nserial = 0x2f8\n"
 		      "[vm web-1]\nkind = linux\nkernel = vmlinuz\ninitrd = web.img\n"
 		      "cmdline = \"console=ttyS0,115200 # not a comment\"\nmemory = 0x10000K\nvcpus = 1\n"
 		      "weight = 10000\nconsole = com2\non_exit = restart\nautostart = off\nhypervisor = no\nwatchdog = 30s\n"
@@ -98,6 +98,8 @@ static void every_key(void **state)
 	assert_int_equal(config.slice_us, 100000);
 	assert_true(config.debug);
 	assert_true(config.poweroff);
+	assert_int_equal(config.serial, CONFIG_SERIAL_PORT);
+	assert_int_equal(config.serial_port, 0x2f8);
 	assert_string_equal(a->name, "web-1");
 	assert_int_equal(a->kind, VM_LINUX);
 	assert_string_equal(a->initrd, "web.img");
@@ -301,18 +303,21 @@ static void global_errors_stop_no_vm(void **state)
 	(void)state;
 	assert_int_equal(
 		parse("early = 1\n[trefoil]\nslice_us = 99\nslice_us = 500\nlog = loud\nshow_all = 2\ncolour = red\n"
-		      "[vm a]\nkernel=k\nmemory=4M\n[trefoil]\npoweroff = on\n"),
+		      "[vm a]\nkernel=k\nmemory=4M\nwatchdog = off\n[trefoil]\npoweroff = on\nserial = 0xff\n"),
 		TF_OK);
-	assert_int_equal(nerrors, 6);
+	assert_int_equal(nerrors, 7);
 	assert_error(0, 1, "", "early");
 	assert_error(1, 3, "", "slice_us");
 	assert_error(2, 4, "", "slice_us");
 	assert_error(3, 5, "", "log");
 	assert_error(4, 6, "", "show_all");
 	assert_error(5, 7, "", "colour");
+	assert_error(6, 14, "", "serial"); /* a port of the board's own */
 	assert_int_equal(config.slice_us, 5000);
 	assert_true(config.poweroff);
+	assert_int_equal(config.serial, CONFIG_SERIAL_AUTO);
 	assert_int_equal(config.nvms, 1);
+	assert_int_equal(config.vms[0].watchdog_ms, 0);
 }
 
 static void focus_names_a_vm_that_is_there(void **state)

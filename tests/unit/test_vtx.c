@@ -1,54 +1,10 @@
 /* What VM exits do to the guest, on a machine whose VT-x is data (tests/vtx): the fuzzers' ground, and the SDM's examples. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-#include <cmocka.h>
-#include "arch/x86_64/cpu.h"
-#include "tests/vtx/machine.h"
+#include "vtx_fixture.h"
 
-#define FAULT(vector)       (INTR_VALID | INTR_TYPE_HW | (vector))
-#define FAULT_ERROR(vector) (FAULT(vector) | INTR_ERROR_CODE)
 #define TASK_JMP_TO(sel)    (2ull << 30 | (sel))
 #define TASK_CALL_TO(sel)   (0ull << 30 | (sel))
 #define PD32                0x9000u /* of PAGED */
 #define PT                  0x7000u /* of LONG and PAE: maps the RAM */
-
-static struct run_limit limit;
-static uint32_t reason;
-
-/* One exit, then the time is up. */
-static uint32_t one_exit(struct machine *m)
-{
-	(void)m;
-	limit.until = 0;
-	return reason;
-}
-
-static void start(enum machine_mode mode)
-{
-	machine_init(MACHINE_VPID);
-	machine_mode(mode);
-	machine.run = one_exit;
-}
-
-static void exit_with(uint32_t kind, uint64_t qualification)
-{
-	reason = kind;
-	limit.until = UINT64_MAX;
-	CPU_SET(VMCS_EXIT_QUALIFICATION, qualification);
-	CPU_SET(VMCS_EXIT_INSN_LEN, 2);
-	assert_int_equal(vcpu_run(machine.v, &limit), RUN_EXPIRED);
-}
-
-static void assert_fault(uint32_t info, uint32_t error)
-{
-	assert_int_equal(machine.v->vmx.pending_event, info);
-	assert_int_equal(machine.v->vmx.pending_error, error);
-	assert_int_equal(CPU_GET(VMCS_GUEST_RIP), AT_CODE);
-	assert_true(CPU_GET(VMCS_GUEST_RFLAGS) & RFLAGS_RF);
-}
 
 static uint32_t ram32(uint64_t at)
 {
@@ -92,28 +48,6 @@ static void faults_have_the_mode_s_error_code(void **state)
 	machine.v->vmx.gpr[RCX] = 0x1234;
 	exit_with(EXIT_RDMSR, 0);
 	assert_fault(FAULT(VEC_GP), 0);
-}
-
-/* SDM 2B, "MOV--Move to/from Control Registers" */
-static void cr0_keeps_its_rules(void **state)
-{
-	static const uint64_t bad[] = { CR0_PG, CR0_PE | CR0_NW, CR0_PE | BIT(32) };
-
-	(void)state;
-	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		start(LONG);
-		uint64_t before = CPU_GET(VMCS_GUEST_CR0);
-		machine.v->vmx.gpr[RAX] = bad[i];
-		exit_with(EXIT_CR, 0);
-		assert_fault(FAULT_ERROR(VEC_GP), 0);
-		assert_int_equal(CPU_GET(VMCS_GUEST_CR0), before);
-	}
-	start(PROTECTED);
-	machine.v->vmx.gpr[RAX] = CR0_PE | CR0_CD | CR0_NW;
-	exit_with(EXIT_CR, 0);
-	assert_int_equal(CPU_GET(VMCS_GUEST_RIP), AT_CODE + 2);
-	assert_int_equal(CPU_GET(VMCS_CR0_SHADOW) & (CR0_CD | CR0_NW), CR0_CD | CR0_NW);
-	assert_int_equal(CPU_GET(VMCS_GUEST_CR0) & (CR0_CD | CR0_NW), 0);
 }
 
 /* SDM 3A, "Task Switching": what is saved, what is loaded, who is busy. */
@@ -245,22 +179,72 @@ static void faults_in_delivery_combine(void **state)
 	}
 }
 
-static int teardown(void **state)
+static void device_access(uint64_t gpa, const void *code, size_t len)
 {
+	memcpy(machine_ram(AT_CODE, len), code, len);
+	machine.v->vmx.gpr[RAX] = gpa;
+	CPU_SET(VMCS_GUEST_LINEAR, gpa);
+	CPU_SET(VMCS_GUEST_PHYS, gpa);
+	exit_with(EXIT_EPT_VIOLATION, EPTV_READ | EPTV_LINEAR_VALID | EPTV_TRANSLATED);
+}
+
+/* Code that only the TLB still knows: the guest would come back with it for ever. */
+static void stale_code_is_fetched_again(void **state)
+{
+	static const uint8_t load[] = { 0x8b, 0x00 }; /* mov (%rax), %eax */
+
 	(void)state;
-	machine_free();
-	return 0;
+	start(LONG);
+	*(uint8_t *)machine_ram(PT + 8 * (AT_CODE / PAGE_SIZE), 1) = 0;
+	device_access(APIC_DEFAULT_BASE + APIC_TIMER_ICR, load, sizeof(load));
+	assert_fault(FAULT_ERROR(VEC_PF), CPU_GET(VMCS_GUEST_EFER) & EFER_NXE ? PF_I : 0);
+	assert_int_equal(read_cr2(), AT_CODE);
+}
+
+/* Code that has changed behind its first bytes. */
+static void an_instruction_is_known_by_all_of_its_bytes(void **state)
+{
+	const uint32_t at = APIC_DEFAULT_BASE + APIC_TIMER_ICR;
+	uint8_t store[10] = { 0xc7, 0x05 }; /* MOV [disp32], imm32 */
+
+	(void)state;
+	memcpy(store + 2, &at, sizeof(at));
+	start(PROTECTED);
+	for (uint32_t high = 0; high < 2; high++) {
+		uint32_t value = 0x1234 | high << 16;
+
+		CPU_SET(VMCS_GUEST_RIP, AT_CODE);
+		memcpy(store + 6, &value, sizeof(value));
+		device_access(at, store, sizeof(store));
+		assert_int_equal(vlapic_read(&machine.v->lapic, APIC_TIMER_ICR), value);
+	}
+}
+
+/* SDM 3B, "Instruction-Breakpoint Exception Condition": RF lasts for one instruction, wherever that one goes. */
+static void a_jump_to_itself_is_complete(void **state)
+{
+	static const uint8_t jump[] = { 0xff, 0x20 }; /* jmp *(%rax) */
+
+	(void)state;
+	start(LONG);
+	vlapic_write(&machine.v->lapic, APIC_TIMER_ICR, AT_CODE);
+	CPU_SET(VMCS_GUEST_RFLAGS, CPU_GET(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
+	device_access(APIC_DEFAULT_BASE + APIC_TIMER_ICR, jump, sizeof(jump));
+	assert_int_equal(machine.v->vmx.pending_event, 0);
+	assert_int_equal(CPU_GET(VMCS_GUEST_RIP), AT_CODE);
+	assert_false(CPU_GET(VMCS_GUEST_RFLAGS) & RFLAGS_RF);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_mode_can_be_entered), cmocka_unit_test(faults_have_the_mode_s_error_code),
-		cmocka_unit_test(cr0_keeps_its_rules), cmocka_unit_test(a_jump_switches_tasks),
-		cmocka_unit_test(a_bad_task_changes_nothing), cmocka_unit_test(a_task_is_in_the_gdt),
-		cmocka_unit_test(x2apic_registers_are_msrs), cmocka_unit_test(a_string_faults_before_the_port),
-		cmocka_unit_test(faults_in_delivery_combine),
+		cmocka_unit_test(a_jump_switches_tasks), cmocka_unit_test(a_bad_task_changes_nothing),
+		cmocka_unit_test(a_task_is_in_the_gdt), cmocka_unit_test(x2apic_registers_are_msrs),
+		cmocka_unit_test(a_string_faults_before_the_port), cmocka_unit_test(faults_in_delivery_combine),
+		cmocka_unit_test(stale_code_is_fetched_again), cmocka_unit_test(a_jump_to_itself_is_complete),
+		cmocka_unit_test(an_instruction_is_known_by_all_of_its_bytes),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, teardown);
+	return cmocka_run_group_tests(tests, NULL, end);
 }

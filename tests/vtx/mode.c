@@ -54,8 +54,8 @@ static void fill_tables(void)
 	put64(AT_PML4, AT_PDPT | PTE_PWU);
 	put64(AT_PDPT, AT_PD | PTE_PWU);
 	put64(AT_PDPT + 8 * 3, AT_PD_HIGH | PTE_PWU);
-	put64(AT_PDPT_PAE, AT_PD | 1);
-	put64(AT_PDPT_PAE + 8 * 3, AT_PD_HIGH | 1);
+	for (unsigned i = 0; i < 4; i++) /* all four, as PAE mode loads what is there */
+		put64(AT_PDPT_PAE + 8 * i, i == 0 ? AT_PD | 1 : i == 3 ? AT_PD_HIGH | 1 : 0);
 	put64(AT_PD, AT_PT | PTE_PWU);
 	put64(AT_PD_HIGH + 8 * (HIGH_LARGE >> 21 & 511), HIGH_LARGE | PTE_LARGE | PTE_PWU);
 	put64(AT_PD_HIGH + 8 * ((HIGH_LARGE >> 21 & 511) + 1), (HIGH_LARGE + MiB(2)) | PTE_LARGE | PTE_PWU);

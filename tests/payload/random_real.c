@@ -1,6 +1,7 @@
 /*
- * Random instruction sequences of real mode; "big" with segments of 4 GiB, which 32-bit addresses reach. Nothing protects memory there:
- * the generator leaves out what loads segments, SP or IP with any value, and what is reached belongs to the sequence.
+ * Random instruction sequences of real mode; "big" with segments that 32-bit addresses reach all RAM through, and nothing behind it.
+ * Nothing protects memory there: the generator leaves out what loads segments, SP or IP with any value, and what is reached belongs
+ * to the sequence.
  */
 #include "legacy.h"
 #include "random.h"
@@ -16,6 +17,7 @@
 #define LOW_START    0x1000u
 #define LOW_END      0x90000u
 #define RAM_END      MiB(60)
+#define BIG_LIMIT    ((RAM_END - MiB(1)) / PAGE - 2) /* in pages, from the highest base of real mode */
 #define CR0_USUAL    0x30u            /* NE ET */
 #define CR4_USUAL    0x600u           /* OSFXSR OSXMMEXCPT */
 #define CR4_OSXSAVE  0x40000u
@@ -216,7 +218,7 @@ static void prepare(void)
 		ivt[v] = STUBS << 16 | v * 16;
 	real_idtr.base = ADDRESS(ivt);
 	set_descriptor(SEL_STUBS, LINEAR(STUBS), 0xffff, ACC_CODE, 0);
-	set_descriptor(SEL_LIMITS, 0, big ? 0xfffff : 0xffff, ACC_DATA, big ? FLAG_G : 0);
+	set_descriptor(SEL_LIMITS, 0, big ? BIG_LIMIT : 0xffff, ACC_DATA, big ? FLAG_G : 0);
 	xsave = cpuid(1, 0).c & BIT(26);
 	machine = (struct machine){ .cr0 = CR0_USUAL, .cr4 = CR4_USUAL | (xsave ? CR4_OSXSAVE : 0), .selectors = selectors,
 				    .nselectors = ARRAY_SIZE(selectors), .io_byte = IO_BYTE, .io_absent = IO_ABSENT };

@@ -203,7 +203,7 @@ def test_memory_is_given_back(stick, boot):
     machine.expect(r"error: cannot read \\trefoil\\folder: ", 10)
     machine.expect("Press a key", 10)
     machine.send("\r")
-    machine.expect("future: all memory is back", 10, never="future: memory is left")
+    machine.expect("future: all memory is back", 40, never="future: memory is left")
 
 
 @pytest.mark.parametrize("cpu, exclude, features", [("corei7_haswell_4770", "", ["pcide"]),

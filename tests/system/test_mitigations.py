@@ -68,10 +68,12 @@ def test_code_anywhere_in_memory(images, boot, payload, mitigations, features):
     machine = boot(images.trefoil(conf, {"exec.elf": payload("exec")}), memory=2048)
     payload_lines(machine)
     assert "exec: ok" in machine.log
-    calls, first, second = map(int, re.search(r"# exec: (\d+) calls, slowest (\d+) then (\d+)", machine.log).groups())
+    calls, first, second = map(int, re.search(r"# exec: (\d+) calls, long: (\d+) then (\d+)", machine.log).groups())
     assert calls > 2000
-    assert (first > 1000) == (mitigations == "auto" and features != "ept-1g ept-2m")
-    assert second < 1000
+    # The hypervisor's own interrupts make a few calls long, too.
+    assert (first > 500) == (mitigations == "auto" and features != "ept-1g ept-2m")
+    assert first > 500 or first < 20
+    assert second < 20
 
 
 @pytest.fixture

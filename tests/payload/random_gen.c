@@ -237,12 +237,17 @@ static void tame(uint8_t *p, unsigned n)
 		for (unsigned i = 0; i < n; i++) {
 			bool rel8 = (p[i] & 0xf0) == 0x70 || (p[i] & 0xfc) == 0xe0 || p[i] == 0xeb;
 			bool rel = (p[i] & 0xfe) == 0xe8 || (i && p[i - 1] == 0x0f && (p[i] & 0xf0) == 0x80);
+			bool indirect = p[i] == 0xff && i + 1 < n && (p[i + 1] >> 3 & 7u) - 2 < 4;
 			bool system = i && p[i - 1] == 0x0f && (p[i] == 0x31 || p[i] == 0x33 || p[i] == 0xa2 || p[i] == 0xc7 || p[i] == 0x01 || p[i] == 0xae);
 			uint8_t bits[4] = { rel8 ? 0x80 : 0, rel ? 0x80 : 0, 0, rel ? 0x80 : 0 };
 
 			for (unsigned k = 0; k < 4 && i + 1 + k < n; k++) {
 				again |= p[i + 1 + k] & bits[k];
 				p[i + 1 + k] &= (uint8_t)~bits[k];
+			}
+			if (indirect) { /* CALL and JMP become INC and DEC */
+				p[i + 1] &= 0xcf;
+				again = true;
 			}
 			if (system) {
 				p[i - 1] = 0x0c;

@@ -267,6 +267,10 @@ static void gen_raw(struct gen *g)
 	while (n--)
 		emit(g, rnd(g));
 	tame(g->out + from, g->at - from);
+	/* OR AL, 0Ch, and a NOP that may be the last operand: an unfinished instruction ends here, not in the next item */
+	for (unsigned i = 0; i < 10; i++)
+		emit(g, 0x0c);
+	emit(g, 0x90);
 }
 
 static void resolve_jumps(struct gen *g)

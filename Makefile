@@ -15,8 +15,8 @@ CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-
           -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
           -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
           -fmacro-prefix-map=$(CURDIR)/= -ffile-prefix-map=$(CURDIR)=. -Iinclude -I. -I$(BUILD)/include
-# `make TESTHOOKS=1 BUILD=directory`: the variant for tests/system/test_vmcs_check.py
-CFLAGS += $(if $(TESTHOOKS),-DTF_TEST_HOOKS)
+# `make TESTHOOKS=1 BUILD=directory`: the variant with faults at will (tests/hooks), which also checks the order of locks
+CFLAGS += $(if $(TESTHOOKS),-DTF_TEST_HOOKS -DTF_LOCK_ORDER)
 LDFLAGS := -nostdlib -static -z noexecstack -z max-page-size=4096 --build-id=none
 
 ROOMS := boot lib ept guest/dev arch/x86_64 drivers vmx guest core
@@ -34,17 +34,25 @@ PURE  := $(wildcard lib/*.c ept/*.c guest/dev/*.c) \
          vmx/check.c vmx/check_controls.c vmx/check_guest.c vmx/check_host.c vmx/check_msr.c vmx/check_segments.c \
          vmx/feature_control.c vmx/features.c vmx/mitigation_policy.c \
          guest/acpi_tables.c guest/bus.c guest/insn.c guest/insn_alu.c guest/insn_exec.c guest/insn_rmw.c \
+         guest/kvm_clock.c \
          guest/load.c guest/load_elf.c guest/load_linux.c guest/load_multiboot.c guest/load_multiboot2.c guest/mtrr.c \
          core/config.c core/config_keys.c core/console.c core/console_keys.c core/console_screen.c core/plain.c \
          core/vt.c core/vt_escape.c
+# Pure as well, but for the locks: their host tests have locks of their own.
+RUNQ  := core/runq.c core/runq_pick.c core/runq_wake.c core/runq_yield.c
 
 .PHONY: all clean
 all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso
 
 # What runs at the start, on a key or in a failure is compiled for size.
-COLD := boot/% drivers/% arch/x86_64/frames arch/x86_64/paging% core/% vmx/check% guest/load% guest/acpi_tables guest/audit
+COLD := boot/% drivers/% core/% \
+        arch/x86_64/frames arch/x86_64/gdt arch/x86_64/ioapic arch/x86_64/lapic arch/x86_64/mce arch/x86_64/paging% \
+        arch/x86_64/percpu arch/x86_64/smp arch/x86_64/trace arch/x86_64/tsc% \
+        vmx/caps vmx/check% vmx/features vmx/mitigation% vmx/vcpu guest/dev/vrtc% guest/dev/vwatchdog \
+        guest/acpi_tables guest/audit guest/entry_failure guest/insn_alu guest/insn_rmw guest/kvm_pv guest/load% guest/mtrr \
+        guest/task_% guest/vcpu guest/vm
 $(foreach c,$(COLD),$(eval $(BUILD)/$(c).o: CFLAGS += -Os))
-$(BUILD)/core/sched.o: CFLAGS += -O2
+$(BUILD)/core/sched.o $(RUNQ:%.c=$(BUILD)/%.o): CFLAGS += -O2
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

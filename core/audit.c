@@ -4,6 +4,7 @@
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/pte.h"
+#include "arch/x86_64/smp.h"
 #include "arch/x86_64/tsc.h"
 #include "core/sched.h"
 #include "core/vmm.h"
@@ -35,6 +36,8 @@ static struct {
 	struct vm *vm;             /* whose piece this is; NULL: the hypervisor's */
 	uint64_t wrong[WRONGS], lines, pages, tables, bytes;
 	uint64_t clash;            /* the first frame with two owners among those claimed last, UINT64_MAX: none */
+	uint64_t cr3;              /* the hypervisor's */
+	bool careless;             /* atomic: a CPU has another one, or does not keep to it */
 	uint64_t page_end;         /* host: where the page before ended */
 	bool page_stack;
 } audit;
@@ -254,8 +257,12 @@ static void audit_vm(struct vm *vm)
 	report_clash();
 	table_walk(&w, vm->ept.root.v);
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
+		struct vmx_vcpu *v = &vm->vcpus[i]->vmx;
+		bool ours = v->cpu == this_cpu();
 		const char *why = vm_vmcs_wrong(vm, vm->vcpus[i], read_cr3());
 
+		if (!ours)
+			vmx_vcpu_unload(v);
 		if (why)
 			report(WRONG_OTHER, 0, vm->vcpus[i]->vmx.vmcs.v, why);
 	}
@@ -263,6 +270,47 @@ static void audit_vm(struct vm *vm)
 	log_info("audit", "vm=%s event=audit pages=%lu tables=%lu memory=%luK shared=%lu foreign=%lu other=%lu result=%s",
 		 vm->cfg.name, audit.pages, audit.tables, audit.bytes >> 10, audit.wrong[WRONG_SHARED],
 		 audit.wrong[WRONG_FOREIGN], audit.wrong[WRONG_OTHER], n ? "failed" : "ok");
+}
+
+static bool keeps_rights(void)
+{
+	return read_cr3() == audit.cr3 && (read_cr0() & CR0_WP) && (rdmsr(MSR_IA32_EFER) & EFER_NXE);
+}
+
+static bool runs_here(const struct vcpu *v)
+{
+	return __atomic_load_n(&v->on_cpu, __ATOMIC_SEQ_CST) == (int32_t)this_cpu()->id;
+}
+
+/* One that does not run may have its next turn on another CPU, which must find all of it in memory. */
+static void take_off(struct vcpu *v)
+{
+	if (v->vmx.cpu != this_cpu())
+		return;
+	if (runs_here(v))
+		vmx_vcpu_unload(&v->vmx);
+	else
+		vcpu_release(v);
+}
+
+/* On each other CPU, for the time of a piece: what is in its caches of VMCSs becomes memory. */
+static void be_audited(void *ctx)
+{
+	(void)ctx;
+	if (!keeps_rights())
+		__atomic_store_n(&audit.careless, true, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < vmm_count(); i++)
+		for (uint32_t j = 0; j < vmm_vm(i)->nvcpus; j++)
+			take_off(vmm_vm(i)->vcpus[j]);
+}
+
+static void go_on(void *ctx)
+{
+	struct vcpu *v = this_cpu()->guest;
+
+	(void)ctx;
+	if (v && runs_here(v))
+		vmx_vcpu_load(&v->vmx);
 }
 
 static void audit_host(void)
@@ -274,7 +322,7 @@ static void audit_host(void)
 	audit.page_end = 0;
 	audit.page_stack = false;
 	table_walk(&w, read_cr3() & TABLE_ADDR);
-	if (!(read_cr0() & CR0_WP) || !(rdmsr(MSR_IA32_EFER) & EFER_NXE))
+	if (!keeps_rights() || audit.careless)
 		report(WRONG_OTHER, 0, read_cr3(), "the CPU does not keep to the rights of its page tables");
 	/* Last: a free frame that anyone has met so far is in use all the same. */
 	host_each_frames(claim, NULL);
@@ -298,6 +346,7 @@ static bool begin(void)
 	frameset_init(&audit.set, frames_ram(), phys_to_virt(audit.storage));
 	audit.next = 0;
 	audit.total = audit.longest = 0;
+	audit.careless = false;
 	audit.clash = UINT64_MAX;
 	return audit.running = true;
 }
@@ -332,11 +381,21 @@ static bool step(void)
 	return true;
 }
 
-uint64_t audit_work(void) { return step() ? 0 : DEV_NEVER; }
+uint64_t audit_work(void)
+{
+	if (!audit.running && !audit.requested)
+		return DEV_NEVER;
+	audit.cr3 = read_cr3();
+	smp_hold(be_audited, go_on, NULL);
+	bool more = step();
+	smp_release();
+	return more ? 0 : DEV_NEVER;
+}
 
 #ifdef TF_TEST_HOOKS
 uint64_t audit_now(void)
 {
+	audit.cr3 = read_cr3();
 	audit.requested = true;
 	while (step())
 		continue;

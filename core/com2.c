@@ -5,16 +5,19 @@
 #include "lib/ring.h"
 
 #define OUT_SIZE  KiB(4)
+#define IN_SIZE   512
 #define RX_PIECE  64
 #define RX_PIECES 4 /* at a time: more is taken the next time */
 
-static struct spinlock lock = SPINLOCK_INIT; /* guards everything below */
+static struct spinlock lock = SPINLOCK_INIT(RANK_TERMINAL); /* guards everything below */
 static struct uart uart;
 static struct line line = { .uart = &uart };
 static const char *missing = "the machine has no second serial port";
 static struct vm *owner;
 static uint8_t out_storage[OUT_SIZE];
 static struct ring out;
+static uint8_t in_storage[IN_SIZE];
+static struct ring in;    /* what the guest comes for itself, com2_serve(): its VM's lock is not to be waited for here */
 static bool refused;      /* the guest was told that there is no room */
 
 bool com2_init(void)
@@ -23,6 +26,7 @@ bool com2_init(void)
 	const struct uart_place at = uart_at_port(COM2_PORT);
 
 	ring_init(&out, out_storage, sizeof(out_storage));
+	ring_init(&in, in_storage, sizeof(in_storage));
 	if (console->present && !console->place.mmio && console->place.base == COM2_PORT)
 		missing = "the second serial port is the console's (set serial = none, or another, to free it)";
 	else if (uart_open(&uart, &at))
@@ -79,22 +83,43 @@ void com2_connect(struct vm *vm)
 	line_start(&line);
 }
 
+static bool room_again(void) { return refused && ring_free(&out) >= OUT_SIZE / 2; }
+
 static void serve(void)
 {
 	uint8_t buf[RX_PIECE];
 	size_t n = sizeof(buf);
+	bool running = owner && owner->state == VM_RUNNING;
 
 	for (unsigned i = 0; i < RX_PIECES && n == sizeof(buf); i++) {
 		n = uart_recv(&uart, buf, sizeof(buf));
-		if (n && owner && owner->state == VM_RUNNING)
-			vuart_receive(&owner->board.uart, buf, n);
+		if (running)
+			(void)ring_put(&in, buf, n); /* what is too much is lost, as in a UART that nobody reads */
 	}
 	send();
-	if (refused && ring_free(&out) >= OUT_SIZE / 2 && owner && owner->state == VM_RUNNING) {
-		refused = false;
-		vuart_output_ready(&owner->board.uart);
-	}
+	if (running && (!ring_empty(&in) || room_again()))
+		vcpu_signal(owner->vcpus[0], REQ_CONSOLE);
 	uart_ack(&uart);
+}
+
+void com2_serve(struct vm *vm)
+{
+	uint8_t piece[RX_PIECE];
+	size_t n;
+
+	spin_lock(&lock);
+	while ((n = ring_peek(&in, 0, piece, sizeof(piece))) > 0) {
+		size_t took = vuart_receive(&vm->board.uart, piece, n);
+
+		in.tail += (uint32_t)took;
+		if (took < n)
+			break;
+	}
+	if (room_again()) {
+		refused = false;
+		vuart_output_ready(&vm->board.uart);
+	}
+	spin_unlock(&lock);
 }
 
 void com2_interrupt(void *ctx)

@@ -10,6 +10,8 @@ const char *com2_missing(void);
 struct chardev com2_chardev(void);
 /* Whose UART it is, one VM only: what comes in goes there. */
 void com2_connect(struct vm *vm);
+/* REQ_CONSOLE of its VM, whose lock is held: it gets what has come in. */
+void com2_serve(struct vm *vm);
 /* The port's interrupt. */
 void com2_interrupt(void *ctx);
 /* Serves a port whose interrupt does not come. Returns the TSC time of the next look that is needed. */

@@ -52,6 +52,19 @@ static const struct vm_config *find_vm(const struct config *c, const char *name)
 	return NULL;
 }
 
+/* What the scheduler is asked for must not contradict itself. */
+static void check_shares(struct parser *p)
+{
+	const struct vm_config *vm = p->vm;
+
+	if (vm->cap && vm->reservation > vm->cap)
+		refuse(p, p->vm_line, "reservation", "at most cap: more than that its vCPUs never get");
+	if (vm->core == VM_CORE_DEDICATED && vm->cap)
+		refuse(p, p->vm_line, "cap", "only with core = shared: nobody else could use what is left of a dedicated core");
+	if (vm->core == VM_CORE_DEDICATED && vm->reservation)
+		refuse(p, p->vm_line, "reservation", "only with core = shared: a dedicated core is reserved altogether");
+}
+
 static void finish_vm(struct parser *p)
 {
 	if (p->section != SECTION_VM)
@@ -64,6 +77,7 @@ static void finish_vm(struct parser *p)
 		refuse(p, p->vm_line, "module", "only with kind = multiboot or multiboot2; Linux takes an initrd");
 	if ((p->vm->kind == VM_MULTIBOOT || p->vm->kind == VM_MULTIBOOT2) && p->vm->initrd[0])
 		refuse(p, p->vm_line, "initrd", "only with kind = linux; multiboot kernels take modules");
+	check_shares(p);
 	if (!p->vm_bad)
 		p->out->nvms++;
 	p->section = SECTION_SKIP;
@@ -84,7 +98,8 @@ static void begin_vm(struct parser *p, const struct ini_event *ev)
 	(void)tf_strcpy(p->vm->name, ev->value, sizeof(p->vm->name));
 	p->vm->vcpus = 1;
 	p->vm->weight = VM_WEIGHT_DEFAULT;
-	p->vm->autostart = p->vm->hypervisor_bit = p->vm->apicv = true;
+	p->vm->hypervisor = VM_HYPERVISOR_ON;
+	p->vm->autostart = p->vm->apicv = true;
 	p->vm_line = ev->line;
 	p->vm_seen = 0;
 	p->vm_bad = false;

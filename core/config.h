@@ -13,6 +13,7 @@ struct config {
 	char focus[VM_NAME_MAX];  /* [trefoil] focus: whose console is shown first; empty: the first VM; "log": the log */
 	bool show_all;            /* [trefoil] show_all: unfocused consoles are shown too, prefixed by the VM's name */
 	uint32_t slice_us;        /* [trefoil] slice_us: 100 to 100000, default 5000 */
+	uint32_t host_cpus;       /* [trefoil] host_cpus: how many of the machine's CPUs to use, 1 to 256; 0: all */
 	bool debug;               /* [trefoil] log = debug */
 	bool mitigations;         /* [trefoil] mitigations: auto (true, the default) or off */
 #ifdef TF_TEST_HOOKS

@@ -10,6 +10,9 @@
 #define WATCHDOG_MS_MIN 100
 #define WATCHDOG_MS_MAX 86400000
 #define WATCHDOG_TEXT_MAX 16
+#define PERCENT_MAX   100
+#define HOST_CPUS_MAX 256
+#define KVM_WORD      6 /* of hypervisor, behind the truth words */
 
 /* Setters: false if the value is not what is expected. */
 
@@ -80,6 +83,59 @@ static bool set_u32(void *obj, const struct config_key *k, const char *value)
 	v32 = (uint32_t)v;
 	memcpy(field(obj, k), &v32, sizeof(v32));
 	return true;
+}
+
+/* A number, or the word that stands for 0. */
+static bool set_limit(void *obj, const struct config_key *k, const char *value)
+{
+	const uint32_t none = 0;
+
+	if (strcmp(value, k->words[0]))
+		return set_u32(obj, k, value);
+	memcpy(field(obj, k), &none, sizeof(none));
+	return true;
+}
+
+/* The truth words, in pairs, and behind them what else CPUID can say. */
+static bool set_hypervisor(void *obj, const struct config_key *k, const char *value)
+{
+	struct vm_config *vm = obj;
+	uint32_t index;
+
+	if (!find_word(k, value, &index))
+		return false;
+	vm->hypervisor = index == KVM_WORD ? VM_HYPERVISOR_KVM : index % 2 ? VM_HYPERVISOR_ON : VM_HYPERVISOR_OFF;
+	return true;
+}
+
+static bool take_cpu(const char **at, uint32_t *cpu)
+{
+	const char *p = *at;
+
+	for (*cpu = 0; *p >= '0' && *p <= '9' && *cpu < VM_MAX_CPUS; p++)
+		*cpu = *cpu * 10 + (uint32_t)(*p - '0');
+	bool some = p != *at;
+	*at = p;
+	return some && *cpu < VM_MAX_CPUS;
+}
+
+/* CPUs and ranges of them: 0-3,6 */
+static bool set_cpus(void *obj, const struct config_key *k, const char *value)
+{
+	struct vm_config *vm = obj;
+	uint32_t first, last;
+
+	(void)k;
+	do {
+		if (!take_cpu(&value, &first))
+			return false;
+		last = first;
+		if (*value == '-' && (value++, !take_cpu(&value, &last) || last < first))
+			return false;
+		for (uint32_t cpu = first; cpu <= last; cpu++)
+			vm->cpus[cpu / 64] |= BIT(cpu % 64);
+	} while (*value++ == ',');
+	return !value[-1];
 }
 
 static bool set_memory(void *obj, const struct config_key *k, const char *value)
@@ -158,8 +214,10 @@ static bool set_serial(void *obj, const struct config_key *k, const char *value)
 	return true;
 }
 
-_Static_assert(sizeof(enum vm_kind) == 4 && sizeof(enum vm_console) == 4 && sizeof(enum vm_on_exit) == 4, "set_choice");
+_Static_assert(sizeof(enum vm_kind) == 4 && sizeof(enum vm_console) == 4 && sizeof(enum vm_on_exit) == 4 &&
+	       sizeof(enum vm_latency) == 4 && sizeof(enum vm_core) == 4, "set_choice");
 _Static_assert(VM_MEMORY_MIN == MiB(4) && VM_MEMORY_MAX == GiB(1024), "the text below says so");
+_Static_assert(VM_MAX_CPUS == 256 && HOST_CPUS_MAX == VM_MAX_CPUS, "the text below says so");
 _Static_assert(WATCHDOG_MS_MIN == 100 && WATCHDOG_MS_MAX == 86400 * 1000, "the text below says so");
 
 #define BOOL_WORDS    { "off", "on", "no", "yes", "false", "true" }
@@ -178,15 +236,25 @@ static const struct config_key vm_keys[] = {
 	  " bytes, at most " TEXT_OF(VM_MAX_MODULES) " times", set_module, .repeatable = true },
 	{ "cmdline", "shorter than " TEXT_OF(VM_CMDLINE_MAX) " bytes", set_text, VM(cmdline), .size = VM_CMDLINE_MAX },
 	{ "memory", "4M to 1024G, a multiple of 4K, as 256M, 2G or bytes", set_memory, VM(memory), .required = true },
-	{ "vcpus", "1: more than one virtual CPU is not supported yet", set_u32, VM(vcpus), .min = 1, .max = 1 },
+	{ "vcpus", "a number from 1 to " TEXT_OF(VM_MAX_VCPUS), set_u32, VM(vcpus), .min = 1, .max = VM_MAX_VCPUS },
 	{ "weight", "a number from 1 to " TEXT_OF(WEIGHT_MAX), set_u32, VM(weight), .min = 1, .max = WEIGHT_MAX },
+	{ "cap", "off, or percent of a CPU for each vCPU, 1 to " TEXT_OF(PERCENT_MAX), set_limit, VM(cap), .min = 1,
+	  .max = PERCENT_MAX, .words = { "off" } },
+	{ "reservation", "percent of a CPU for each vCPU, 0 to " TEXT_OF(PERCENT_MAX), set_u32, VM(reservation),
+	  .max = PERCENT_MAX },
+	{ "cpus", "numbers of CPUs, 0 to 255, and ranges of them, as 0-3,6", set_cpus, .at = 0 },
+	{ "latency", "normal or low", set_choice, VM(latency),
+	  .words = { [VM_LATENCY_NORMAL] = "normal", [VM_LATENCY_LOW] = "low" } },
+	{ "core", "shared or dedicated", set_choice, VM(core),
+	  .words = { [VM_CORE_SHARED] = "shared", [VM_CORE_DEDICATED] = "dedicated" } },
 	{ "console", "mux, com2 or none", set_choice, VM(console),
 	  .words = { [VM_CONSOLE_MUX] = "mux", [VM_CONSOLE_COM2] = "com2", [VM_CONSOLE_NONE] = "none" } },
 	{ "on_exit", "halt or restart", set_choice, VM(on_exit),
 	  .words = { [VM_ON_EXIT_HALT] = "halt", [VM_ON_EXIT_RESTART] = "restart" } },
 	{ "watchdog", "off, or a time from 100ms to 86400s", set_watchdog, .min = WATCHDOG_MS_MIN, .max = WATCHDOG_MS_MAX },
 	{ "autostart", BOOL_EXPECTED, set_flag, VM(autostart), .words = BOOL_WORDS },
-	{ "hypervisor", BOOL_EXPECTED, set_flag, VM(hypervisor_bit), .words = BOOL_WORDS },
+	{ "hypervisor", "off, on or kvm", set_hypervisor, .at = 0,
+	  .words = { "off", "on", "no", "yes", "false", "true", [KVM_WORD] = "kvm" } },
 	{ "apicv", "auto or off", set_flag, VM(apicv), .words = { "off", "auto" } },
 #ifdef TF_TEST_HOOKS
 	{ "mutate", "COUNT:SEED:RUN", set_text, VM(mutate), .size = MUTATE_MAX },
@@ -199,6 +267,8 @@ static const struct config_key global_keys[] = {
 	{ "show_all", BOOL_EXPECTED, set_flag, GLOBAL(show_all), .words = BOOL_WORDS },
 	{ "slice_us", "a number from " TEXT_OF(SLICE_US_MIN) " to " TEXT_OF(SLICE_US_MAX), set_u32, GLOBAL(slice_us),
 	  .min = SLICE_US_MIN, .max = SLICE_US_MAX },
+	{ "host_cpus", "all, or a number from 1 to " TEXT_OF(HOST_CPUS_MAX), set_limit, GLOBAL(host_cpus), .min = 1,
+	  .max = HOST_CPUS_MAX, .words = { "all" } },
 	{ "log", "info or debug", set_flag, GLOBAL(debug), .words = { "info", "debug" } },
 	{ "mitigations", "auto or off", set_flag, GLOBAL(mitigations), .words = { "off", "auto" } },
 #ifdef TF_TEST_HOOKS

@@ -5,7 +5,7 @@
 #define TEXT_OF(n)   TEXT_OF_(n)
 #define TEXT_OF_(n)  #n
 #define LOG_NAME     "log" /* what focus calls the hypervisor's log */
-#define CONFIG_WORDS 6
+#define CONFIG_WORDS 7
 
 struct config_key {
 	const char *name, *expected;

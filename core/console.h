@@ -123,8 +123,15 @@ size_t vconsole_write(struct vconsole *vc, const uint8_t *buf, size_t n);
  * whatever is printed or switched in between.
  */
 size_t vconsole_room(struct vconsole *vc);
+/* There is room, as nearly always: may be asked without the caller's lock. False: ask vconsole_room(). */
+static inline bool vconsole_has_room(const struct vconsole *vc)
+{
+	return __atomic_load_n(&vc->mux->live, __ATOMIC_RELAXED) == vc; /* what it then writes waits behind its share if need be */
+}
 /* Forgets what was typed and not taken; for a guest that starts anew. */
 void vconsole_flush_input(struct vconsole *vc);
+/* Offers waiting input to this guest. */
+void vconsole_feed(struct vconsole *vc);
 
 /* One line of the hypervisor's log, with or without its newline. Never waits. */
 void console_log(struct console_mux *m, const char *line, size_t len);

@@ -24,7 +24,7 @@ void vconsole_flush_input(struct vconsole *vc)
 	vc->input_stuck = false;
 }
 
-static void feed(struct vconsole *vc)
+void vconsole_feed(struct vconsole *vc)
 {
 	uint8_t chunk[CONSOLE_INPUT];
 	size_t n = ring_peek(&vc->inq, 0, chunk, sizeof(chunk));
@@ -40,7 +40,7 @@ void console_feed(struct console_mux *m)
 {
 	for (unsigned i = 0; i < m->nconsoles; i++)
 		if (!ring_empty(&m->consoles[i]->inq))
-			feed(m->consoles[i]);
+			vconsole_feed(m->consoles[i]);
 }
 
 static void type(struct console_mux *m, struct vconsole *vc, const uint8_t *buf, size_t n)
@@ -52,7 +52,7 @@ static void type(struct console_mux *m, struct vconsole *vc, const uint8_t *buf,
 		buf += took;
 		n -= took;
 		took = ring_used(&vc->inq);
-		feed(vc);
+		vconsole_feed(vc);
 		if (ring_used(&vc->inq) == took)
 			break;
 	}

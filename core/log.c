@@ -12,7 +12,7 @@
 
 static const char *const level_names[] = { "error", "warn", "info", "debug" };
 
-static struct spinlock lock = SPINLOCK_INIT; /* the order of lines */
+static struct spinlock lock = SPINLOCK_INIT(RANK_LOG); /* the order of lines */
 static void (*log_sink)(const char *line, size_t len);
 static enum log_level max_level = LOG_INFO;
 static bool to_screen = true;

@@ -4,6 +4,7 @@
 #include "arch/x86_64/mce.h"
 #include "arch/x86_64/nmi.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/smp.h"
 #include "arch/x86_64/trace.h"
 #include "arch/x86_64/tsc.h"
 #include "core/audit.h"
@@ -77,6 +78,8 @@ static struct config *read_config(const struct boot_info *bi, hpa_t *frames)
 		    "put it into \\trefoil on the stick, or add `module2 /boot/trefoil.conf trefoil.conf` to the GRUB menu entry");
 }
 
+static const struct boot_info *boot_information;
+
 static void dump_vmcs(void) { vmx_dump(panic_print); }
 
 static void init_vmx(uint32_t disable)
@@ -97,6 +100,76 @@ static void init_vmx(uint32_t disable)
 		 vmx_caps.revision, vmx_caps.true_ctls, vmx_caps.vpid, vmx_caps.preemption_timer, vmx_caps.tpr_shadow,
 		 vmx_caps.apic_access, vmx_caps.apic_registers, vmx_caps.virtual_intr, vmx_caps.x2apic,
 		 !!(vmx_caps.ept_vpid & EPTCAP_2M), !!(vmx_caps.ept_vpid & EPTCAP_1G), vmx_caps.ept_ad);
+}
+
+/* --- on each CPU beside the boot CPU */
+
+static uint32_t slice_us;
+
+static const char *prepare_cpu(void)
+{
+	trace_off();
+	mce_init();
+	const char *why = vmx_cpu_differs();
+	if (why)
+		return why;
+	enum tf_err e = vmx_cpu_enable();
+	if (e)
+		return e == TF_ENOMEM ? "no memory for its VMXON region" : "VMXON failed";
+	vmx_mitigate_cpu();
+	fpu_init_cpu();
+	return sched_init_cpu(slice_us) ? "no memory for its run queue" : NULL;
+}
+
+static __noreturn void run_cpu(void) { sched_run(NULL); }
+
+static bool low_page_free(uint64_t start, uint64_t end)
+{
+	const struct boot_info *bi = boot_information;
+
+	for (uint32_t i = 0; i < bi->nmodules; i++)
+		if (start < bi->modules[i].start.v + bi->modules[i].size && end > bi->modules[i].start.v)
+			return false;
+	return spans_contain(frames_ram(), start, end);
+}
+
+/* What a core's threads share tells each of the other's data, whatever is flushed when one of them changes hands. */
+static bool threads_leak(void)
+{
+	const enum mitigation_state *s = vmx_mitigations.plan.state;
+
+	return vmx_mitigations.enabled && (s[MITIGATION_L1D_FLUSH] != MITIGATION_NOT_NEEDED || s[MITIGATION_VERW] != MITIGATION_NOT_NEEDED);
+}
+
+/* Is it on the core of the boot CPU, or of one of those, and must not be used? */
+static bool unsafe_sibling(uint32_t apic_id, const uint32_t *ids, uint32_t n)
+{
+	unsigned bits = smp_thread_bits();
+	bool shares = apic_id != this_cpu()->apic_id && apic_id >> bits == this_cpu()->apic_id >> bits;
+
+	for (uint32_t i = 0; i < n; i++)
+		shares |= ids[i] != this_cpu()->apic_id && apic_id != this_cpu()->apic_id && ids[i] >> bits == apic_id >> bits;
+	if (!bits || !shares || !threads_leak())
+		return false;
+	log_warn("smp", "event=cpu-left-out apic-id=%u reason=it shares a core, which leaks between guests (mitigations)", apic_id);
+	return true;
+}
+
+static void start_cpus(const struct config *config)
+{
+	const struct acpi_info *acpi = platform_acpi();
+	uint32_t ids[ACPI_MAX_CPUS], n = 0;
+
+	for (uint32_t i = 0; i < acpi->ncpus; i++)
+		if (acpi->cpus[i].enabled && !unsafe_sibling(acpi->cpus[i].apic_id, ids, n))
+			ids[n++] = acpi->cpus[i].apic_id;
+	if (acpi->cpus_dropped)
+		log_warn("smp", "event=cpus-unnamed count=%u reason=more than 256, or one id twice", acpi->cpus_dropped);
+	slice_us = config->slice_us;
+	smp_start(&(struct smp_boot){
+		.apic_ids = ids, .n = n, .max = config->host_cpus ? config->host_cpus : MAX_CPUS,
+		.lapic_base = acpi->lapic_base, .low_page_free = low_page_free, .prepare = prepare_cpu, .run = run_cpu,
+	});
 }
 
 static void init_mitigations(const struct config *config)
@@ -165,7 +238,11 @@ void core_main(const struct boot_info *bi)
 	init_vmx(config->disable);
 	init_mitigations(config);
 	fpu_init();
-	sched_init_cpu(config->slice_us);
+	fpu_init_cpu();
+	if (sched_init_cpu(config->slice_us))
+		core_refuse("memory", "there is no room for a run queue");
+	boot_information = bi;
+	start_cpus(config);
 	audit_init(bi);
 	vmm_create_all(config, bi);
 	frame_free(config_frames, frame_order(sizeof(*config)));

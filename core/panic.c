@@ -1,10 +1,12 @@
 #include "core/panic.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/mce.h"
+#include "arch/x86_64/lapic.h"
 #include "arch/x86_64/paging.h"
-#include "arch/x86_64/percpu.h"
+#include "arch/x86_64/smp.h"
 #include "arch/x86_64/symbols.h"
 #include "arch/x86_64/trap.h"
+#include "arch/x86_64/tsc.h"
 #include "core/log.h"
 #include "core/screen.h"
 #include "core/terminal.h"
@@ -13,6 +15,7 @@
 
 #define MAX_FRAMES 32
 #define PRINT_MAX  256
+#define OTHERS_US  500000 /* what another CPU may take for its lines */
 #define FINAL_LINE "panic: machine stopped\n"
 /* Out of any escape sequence; no scrolling region, origin mode, insert mode; wrapping; plain red text at the bottom. */
 #define PLAIN_SCREEN "\x18\x1b[r\x1b[?6l\x1b[4l\x1b[?7h\x1b(B\x0f\x1b[0;91m\x1b[999;1H\n"
@@ -28,7 +31,9 @@ static const char *const vector_names[] = {
 };
 
 void (*panic_dump_vmcs)(void);
-static struct cpu *panicking; /* the first CPU here; the others fall silent */
+static struct cpu *panicking; /* the first CPU here; the others say where they were, one after the other */
+static uint32_t reporting = UINT32_MAX; /* the number of the CPU whose turn that is */
+static bool reported;          /* it has had it */
 
 void panic_print(const char *fmt, ...)
 {
@@ -96,8 +101,26 @@ static void print_control(void)
 	            (unsigned long)read_cr3(), (unsigned long)read_cr4());
 }
 
+/* One NMI each: what they do stops where it is, and their lines do not mix. One that does not come is passed over. */
+static void stop_others(void)
+{
+	for (uint32_t i = 0; i < smp_cpus(); i++) {
+		if (cpus[i] == this_cpu())
+			continue;
+		__atomic_store_n(&reported, false, __ATOMIC_RELAXED);
+		__atomic_store_n(&reporting, i, __ATOMIC_RELEASE);
+		lapic_send_nmi(cpus[i]->apic_id);
+		uint64_t start = rdtsc(), patience = tsc_from_us(OTHERS_US);
+		while (!__atomic_load_n(&reported, __ATOMIC_ACQUIRE) && rdtsc() - start < patience)
+			pause();
+		if (!__atomic_load_n(&reported, __ATOMIC_ACQUIRE))
+			panic_print("panic: cpu%u does not stop\n", i);
+	}
+}
+
 static __noreturn void finish(void)
 {
+	stop_others();
 	/* These are many lines: a screen keeps what was before. */
 	bool on_screen = log_set_screen(false);
 
@@ -112,7 +135,13 @@ static __noreturn void finish(void)
 
 static __noreturn void again(const char *what)
 {
+	static bool told;
+
 	panic_print("\npanic: a second fault during the report: %s\n" FINAL_LINE, what);
+	if (!__atomic_exchange_n(&told, true, __ATOMIC_RELAXED))
+		for (uint32_t i = 0; i < smp_cpus(); i++)
+			if (cpus[i] != this_cpu())
+				lapic_send_nmi(cpus[i]->apic_id); /* it waits for its turn in panic_nmi(), for ever */
 	stop();
 }
 
@@ -175,6 +204,21 @@ static void print_fault(const struct trap_frame *f)
 	else if (f->error && (f->vector == VEC_GP || f->vector == VEC_NP || f->vector == VEC_SS || f->vector == VEC_TS))
 		panic_print("panic: selector 0x%lx of the %s%s\n", (unsigned long)(f->error & 0xfff8),
 		            f->error & 2 ? "IDT" : f->error & 4 ? "LDT" : "GDT", f->error & 1 ? ", external event" : "");
+}
+
+void panic_nmi(const struct trap_frame *f)
+{
+	struct cpu *first = __atomic_load_n(&panicking, __ATOMIC_ACQUIRE), *self = this_cpu();
+
+	if (!first || first == self)
+		return;
+	while (__atomic_load_n(&reporting, __ATOMIC_ACQUIRE) != self->id)
+		pause();
+	panic_print("panic: cpu%u was at rsp=%016lx rflags=%06lx\n", self->id, f->rsp, f->rflags);
+	print_address("at", f->rip, 0);
+	backtrace(f->rbp);
+	__atomic_store_n(&reported, true, __ATOMIC_RELEASE);
+	stop();
 }
 
 void panic_trap(const struct trap_frame *f)

@@ -4,10 +4,11 @@
 #include "arch/x86_64/irq.h"
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/paging.h"
-#include "arch/x86_64/percpu.h"
+#include "arch/x86_64/smp.h"
 #include "arch/x86_64/tsc.h"
+#include "core/runq.h"
+#include "core/sched_internal.h"
 #include "guest/vm.h"
-#include "lib/heap.h"
 #include <tf/panic.h>
 #include <tf/string.h>
 
@@ -15,243 +16,296 @@
 #define BREATH_US 50000
 /* What a vCPU gets of its turn whatever timers are due: or those of hostile guests could leave no time for any. */
 #define UNDISTURBED_US 100
+/* Over which a cap may even out. */
+#define PERIOD_US 50000
+/* Siblings that a vCPU that spins looks at. */
+#define YIELD_LOOK 8
+#define ROOM_AT_FIRST 64
 
-struct sched_vcpu {
-	struct vcpu *v;
-	struct heap_node run;   /* key: virtual time; in the queue unless it runs or sleeps */
-	struct heap_node timer; /* key: the next deadline, TSC; in the heap unless it waits for its turn, see turn_timers() */
-	uint64_t vtime;
-	bool runnable;
-};
-
-/* One CPU's scheduler; touched by that CPU only, with interrupts off. */
+/* One CPU's scheduler. */
 struct sched_cpu {
-	struct heap queue, timers;
+	struct runq q;
 	struct run_limit limit;
-	struct sched_vcpu *current;
-	uint64_t slice, breath; /* TSC ticks */
-	uint64_t slice_end;
-	uint64_t charged;       /* up to here current's time has been charged */
-	uint64_t vnow;          /* virtual time of the queue: never goes back */
-	uint64_t undisturbed;   /* no timer ends the run in progress before this */
-	uint64_t work_at;       /* when `work` wants to be called */
-	bool resched, poked;
-	struct sched_vcpu *slept; /* whose turn has just ended by itself */
+	uint64_t breath, least; /* BREATH_US and UNDISTURBED_US in TSC ticks */
+	uint64_t undisturbed; /* no timer ends the run in progress before this */
+	uint64_t work_at;     /* when `work` wants to be called; atomic */
+	bool running;         /* a vCPU runs, or is about to */
+	struct vcpu *timers_of; /* whose timers are run; runq_timer_next() looks at their next deadline */
+	bool look, poked;     /* atomic: another CPU has something for this one, or for its `work` */
 	uint64_t idle;
-	struct heap_node *queue_slots[SCHED_MAX_VCPUS], *timer_slots[SCHED_MAX_VCPUS];
-	struct sched_vcpu vcpus[SCHED_MAX_VCPUS];
+	struct heap_node *slots[RUNQ_HEAPS * ROOM_AT_FIRST];
 };
+_Static_assert(sizeof(struct sched_cpu) <= PAGE_SIZE, "one frame");
+
+struct runqs sched_queues;
 
 static struct sched_cpu *mine(void) { return this_cpu()->sched; }
+static struct sched_vcpu *of(struct runq_entity *e) { return container_of(e, struct sched_vcpu, e); }
 
-static uint64_t virtual_ticks(const struct vcpu *v, uint64_t ticks)
-{
-	return ticks * VM_WEIGHT_DEFAULT / v->vm->cfg.weight;
-}
+static void kicked(void *ctx);
 
 static void timer_interrupt(void *ctx)
 {
-	struct sched_cpu *s = ctx;
-
-	s->limit.armed = 0;
+	(void)ctx;
+	mine()->limit.armed = 0;
 }
 
-void sched_init_cpu(uint64_t slice_us)
+enum tf_err sched_init_cpu(uint64_t slice_us)
 {
+	uint32_t id = this_cpu()->id;
 	hpa_t frame;
 
-	if (frame_alloc(frame_order(sizeof(struct sched_cpu)), &frame))
-		panic("sched: no memory for a run queue");
-	struct sched_cpu *s = phys_to_virt(frame);
-	memset(s, 0, sizeof(*s));
-	heap_init(&s->queue, s->queue_slots, SCHED_MAX_VCPUS);
-	heap_init(&s->timers, s->timer_slots, SCHED_MAX_VCPUS);
-	s->slice = tsc_from_us(slice_us);
-	s->breath = tsc_from_us(BREATH_US);
-	this_cpu()->sched = s;
-	irq_register(IRQ_VECTOR_TIMER, timer_interrupt, s);
-}
-
-void sched_add(struct vcpu *v)
-{
-	struct sched_cpu *s = mine();
-
-	for (unsigned i = 0; i < SCHED_MAX_VCPUS; i++) {
-		struct sched_vcpu *e = &s->vcpus[i];
-
-		if (e->v)
-			continue;
-		*e = (struct sched_vcpu){ .v = v };
-		heap_node_init(&e->run);
-		heap_node_init(&e->timer);
-		v->sched = e;
-		return;
+	enum tf_err e = frame_alloc_zero(&frame);
+	if (e)
+		return e;
+	if (id == 0) {
+		runq_setup(&sched_queues, tsc_from_us(slice_us), tsc_from_us(PERIOD_US));
+		irq_register(IRQ_VECTOR_TIMER, timer_interrupt, NULL);
+		irq_register(IRQ_VECTOR_POSTED, vcpu_posted_interrupt, NULL);
+		irq_register(IRQ_VECTOR_KICK, kicked, NULL);
 	}
-	panic("sched: more than %u vCPUs on one CPU", SCHED_MAX_VCPUS);
+	struct sched_cpu *s = phys_to_virt(frame);
+	runq_init(&s->q, &sched_queues, id);
+	(void)runq_room(&s->q, s->slots, ROOM_AT_FIRST);
+	s->breath = tsc_from_us(BREATH_US);
+	s->least = tsc_from_us(UNDISTURBED_US);
+	this_cpu()->sched = s;
+	return TF_OK;
 }
 
-static uint64_t next_timer(const struct sched_cpu *s)
+static enum tf_err grow(struct sched_cpu *s, uint32_t n)
 {
-	struct heap_node *t = heap_top(&s->timers);
+	unsigned order = frame_order(n * RUNQ_HEAPS * sizeof(struct heap_node *));
+	hpa_t frames;
 
-	return t ? t->key : DEV_NEVER;
+	if (frame_alloc(order, &frames))
+		return TF_ENOMEM;
+	uint32_t had = s->q.run[0].max;
+	uint32_t has = (uint32_t)((PAGE_SIZE << order) / (RUNQ_HEAPS * sizeof(struct heap_node *)));
+	struct heap_node **old = runq_room(&s->q, phys_to_virt(frames), has);
+	if (old != s->slots)
+		frame_free(virt_to_phys(old), frame_order(had * RUNQ_HEAPS * sizeof(struct heap_node *)));
+	return TF_OK;
 }
 
-static void set_limit(struct sched_cpu *s)
+enum tf_err sched_make_room(uint32_t n)
 {
-	uint64_t until = MIN(s->slice_end, MAX(MIN(next_timer(s), s->work_at), s->undisturbed));
+	enum tf_err e = TF_OK;
 
-	s->limit.until = s->resched || s->poked ? 0 : until;
+	__atomic_store_n(&sched_queues.n, smp_cpus(), __ATOMIC_SEQ_CST);
+	for (uint32_t cpu = 0; cpu < smp_cpus() && !e; cpu++) {
+		struct sched_cpu *s = cpus[cpu]->sched;
+
+		if (s->q.run[0].max < n)
+			e = grow(s, n);
+	}
+	return e;
 }
 
-/* The time since the last charge was spent for `e`. */
-static void charge_to(struct sched_cpu *s, struct sched_vcpu *e, uint64_t now)
-{
-	uint64_t spent = now - s->charged;
-
-	e->vtime += virtual_ticks(e->v, spent);
-	e->v->ran += spent;
-	s->charged = now;
-	if (heap_holds(&e->run))
-		heap_set(&s->queue, &e->run, e->vtime);
-}
-
-static void charge(struct sched_cpu *s, uint64_t now)
-{
-	struct sched_vcpu *c = s->current;
-
-	charge_to(s, c, now);
-	struct heap_node *top = heap_top(&s->queue);
-	uint64_t least = top ? MIN(top->key, c->vtime) : c->vtime;
-	s->vnow = MAX(s->vnow, least);
-}
+/* --- what ends a run */
 
 /*
- * The timers of those that wait for their turn wait with them, and are looked at when it comes: nobody is disturbed for
- * an interrupt that could not be taken.
+ * When the run in progress ends: with its slice; for timers, and for whatever another CPU has, once it has had its undisturbed
+ * time, or siblings of others could ask so often that nobody gets anything done; at once for what the operator wants.
  */
-static void turn_timers(struct sched_cpu *s, struct sched_vcpu *e)
+static uint64_t limit_now(const struct sched_cpu *s)
 {
-	bool waits = e->runnable && e != s->current;
+	uint64_t next = MIN(__atomic_load_n(&s->q.next_timer, __ATOMIC_RELAXED), __atomic_load_n(&s->work_at, __ATOMIC_RELAXED));
 
-	if (waits || e->v->next_deadline == DEV_NEVER)
-		heap_remove(&s->timers, &e->timer);
-	else
-		heap_set(&s->timers, &e->timer, e->v->next_deadline);
+	if (__atomic_load_n(&s->poked, __ATOMIC_SEQ_CST))
+		return 0;
+	if (__atomic_load_n(&s->look, __ATOMIC_SEQ_CST) || __atomic_load_n(&s->q.resched, __ATOMIC_SEQ_CST))
+		next = 0;
+	return MIN(__atomic_load_n(&s->q.slice_end, __ATOMIC_RELAXED), MAX(next, s->undisturbed));
 }
 
-static void wake(struct vcpu *v)
-{
-	struct sched_cpu *s = mine();
-	struct sched_vcpu *e = v->sched;
-	uint64_t credit = virtual_ticks(v, s->slice);
+static void set_limit(struct sched_cpu *s) { __atomic_store_n(&s->limit.until, limit_now(s), __ATOMIC_RELAXED); }
 
-	v->halted = false;
-	if (e->runnable)
+/* The handler of IRQ_VECTOR_KICK. What came before the run began is in the flags already, what comes later interrupts it. */
+static void kicked(void *ctx)
+{
+	(void)ctx;
+	if (mine() && mine()->running)
+		set_limit(mine());
+}
+
+/* Makes a CPU look at its queue, timers and flags again. */
+static void look_at(uint32_t cpu)
+{
+	if (cpu >= MAX_CPUS)
 		return;
-	e->runnable = true;
-	e->vtime = MAX(e->vtime, s->vnow > credit ? s->vnow - credit : 0);
-	heap_set(&s->queue, &e->run, e->vtime);
-	turn_timers(s, e);
-	if (s->current) {
-		uint64_t now = rdtsc();
-
-		if (e->vtime < s->current->vtime + virtual_ticks(s->current->v, now - s->charged)) {
-			s->resched = true;
-			s->limit.until = 0;
-		} else if (s->slice_end == DEV_NEVER) {
-			s->slice_end = now + s->slice;
-			set_limit(s);
-		}
+	if (cpu == this_cpu()->id) {
+		kicked(NULL);
+		return;
 	}
+	struct sched_cpu *s = cpus[cpu]->sched;
+	if (!__atomic_exchange_n(&s->look, true, __ATOMIC_SEQ_CST)) /* else it has been told, and has not looked yet */
+		smp_kick(cpu);
 }
-
-static void deadline(struct vcpu *v)
-{
-	struct sched_cpu *s = mine();
-
-	turn_timers(s, v->sched);
-	if (s->current)
-		set_limit(s);
-}
-
-const struct vm_host sched_vm_host = { .wake = wake, .deadline = deadline, .restart = vmm_restart_due };
 
 void sched_poke(void)
 {
-	struct sched_cpu *s = mine();
+	struct sched_cpu *s = cpus[0]->sched;
 
-	s->poked = true;
-	s->limit.until = 0;
+	__atomic_store_n(&s->poked, true, __ATOMIC_SEQ_CST);
+	if (this_cpu()->id != 0)
+		smp_kick(0);
+	else
+		kicked(NULL);
+}
+
+static bool work_earlier(struct sched_cpu *s, uint64_t tsc)
+{
+	uint64_t at = __atomic_load_n(&s->work_at, __ATOMIC_RELAXED);
+
+	while (tsc < at)
+		if (__atomic_compare_exchange_n(&s->work_at, &at, tsc, true, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED))
+			return true;
+	return false;
 }
 
 void sched_work_at(uint64_t tsc)
 {
-	struct sched_cpu *s = mine();
-
-	if (!s || tsc >= s->work_at)
-		return;
-	s->work_at = tsc;
-	if (s->current)
-		set_limit(s);
+	if (cpus[0]->sched && work_earlier(cpus[0]->sched, tsc))
+		look_at(0);
 }
 
-uint64_t sched_idle_ticks(void) { return mine()->idle; }
+/* --- the guest layer's hooks */
+
+static void wake(struct vcpu *v)
+{
+	uint32_t cpu = runq_wake(&sched_queues, v->sched, rdtsc());
+
+	if (likely(cpu != RUNQ_AWAKE)) {
+		look_at(cpu);
+		return;
+	}
+	/* It was on no CPU a moment ago. Should it be by now it may have looked at its requests before this one came. */
+	int32_t on = __atomic_load_n(&v->on_cpu, __ATOMIC_SEQ_CST);
+	if (on != NO_CPU && (uint32_t)on != this_cpu()->id)
+		smp_kick((uint32_t)on);
+}
+
+static void deadline(struct vcpu *v)
+{
+	if (mine()->timers_of == v)
+		return;
+	uint32_t cpu = runq_deadline(&sched_queues, v->sched);
+
+	look_at(cpu == RUNQ_NOBODY && mine()->running ? this_cpu()->id : cpu);
+}
+
+static struct vm *vm_of(struct runq_entity *e) { return of(e)->v->vm; }
+
+/* A CPU that another VM has, for a sibling that waits for this one. */
+static uint32_t other_cpu(const struct vm *vm)
+{
+	uint32_t n = __atomic_load_n(&sched_queues.n, __ATOMIC_RELAXED), me = this_cpu()->id;
+
+	for (uint32_t i = 1; i < MIN(n, (uint32_t)YIELD_LOOK + 1); i++) {
+		struct runq_entity *e = runq_current(&sched_queues, (me + i) % n);
+
+		if (e && vm_of(e) != vm)
+			return (me + i) % n;
+	}
+	return me;
+}
+
+/*
+ * The sibling that this vCPU spins for is best run beside it, or the two would spin for each other by turns: where it waits,
+ * or in another VM's place. Where there is no such CPU it gets the rest of this turn.
+ */
+static bool yield(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	struct sched_cpu *s = mine();
+
+	for (uint32_t i = 1; i < MIN(vm->nvcpus, (uint32_t)YIELD_LOOK + 1); i++) {
+		struct vcpu *to = vm->vcpus[(v->id + i) % vm->nvcpus];
+		struct sched_vcpu *e = to->sched;
+
+		if (runq_state(&e->e) != RUNQ_QUEUED)
+			continue;
+		uint32_t cpu = runq_summon(&s->q, &e->e, other_cpu(vm), rdtsc());
+		if (cpu != RUNQ_NOBODY)
+			look_at(cpu);
+		else if (sched_queues.n == 1 && runq_yield_to(&s->q, &e->e))
+			set_limit(s);
+		return true;
+	}
+	return false;
+}
+
+/* Its siblings that run may come to spin for it. Where the CPU notices that by itself nobody need be told. */
+static void turn_lost(struct vcpu *v)
+{
+	for (uint32_t i = 1; v->vmx.pause_exits && i < MIN(v->vm->nvcpus, (uint32_t)YIELD_LOOK + 1); i++) {
+		struct vcpu *to = v->vm->vcpus[(v->id + i) % v->vm->nvcpus];
+
+		if (__atomic_load_n(&to->on_cpu, __ATOMIC_SEQ_CST) != NO_CPU)
+			vcpu_signal(to, REQ_PAUSE);
+	}
+}
+
+/* Does one of its siblings wait for a CPU? */
+static bool sibling_waits(const struct vcpu *v)
+{
+	for (uint32_t i = 1; i < MIN(v->vm->nvcpus, (uint32_t)YIELD_LOOK + 1); i++) {
+		const struct vcpu *to = v->vm->vcpus[(v->id + i) % v->vm->nvcpus];
+
+		if (runq_state(&((struct sched_vcpu *)to->sched)->e) == RUNQ_QUEUED)
+			return true;
+	}
+	return false;
+}
+
+const struct vm_host sched_vm_host = { .wake = wake, .deadline = deadline, .restart = vmm_restart_due,
+				      .stopped = vmm_stopped, .console = vmm_console, .yield = yield };
+
+uint64_t sched_idle_ticks(uint32_t cpu) { return ((const struct sched_cpu *)cpus[cpu]->sched)->idle; }
+
+/* --- the loop */
 
 /* Each deadline once: a device that asks for the past again gets its turn at the next look. Its owner pays. */
 static void run_timers(struct sched_cpu *s)
 {
+	struct runq_entity *e = NULL;
 	uint64_t now = rdtsc();
+	uint32_t look;
 
-	if (s->current)
-		charge(s, now);
-	else
-		s->charged = now;
-	for (uint32_t n = s->timers.n; n > 0 && next_timer(s) <= now; n--) {
-		struct sched_vcpu *e = container_of(heap_top(&s->timers), struct sched_vcpu, timer);
-
-		vcpu_timers_due(e->v, now);
-		charge_to(s, e, rdtsc());
+	if (likely(!runq_timer_waits(&s->q, now)))
+		return;
+	for (;;) {
+		e = runq_timer_next(&s->q, e, now, rdtsc(), &look);
+		look_at(look);
+		if (!e)
+			return;
+		s->timers_of = of(e)->v;
+		vcpu_timers_due(s->timers_of, now);
+		s->timers_of = NULL;
 	}
 }
 
-/* Charges the running vCPU, and puts it back in the queue if another is to have the CPU. */
-static void pick(struct sched_cpu *s)
+static void do_work(struct sched_cpu *s, uint64_t (*work)(void))
 {
 	uint64_t now = rdtsc();
 
-	if (s->current) {
-		charge(s, now);
-		bool woken = heap_holds(&s->current->run); /* it slept and is queued again */
-
-		if (s->current->runnable && !woken && now < s->slice_end && !s->resched)
-			return;
-		struct sched_vcpu *last = s->current;
-		s->current = NULL;
-		if (last->runnable)
-			heap_set(&s->queue, &last->run, last->vtime);
-		turn_timers(s, last);
-	}
-	s->resched = false;
-	struct heap_node *top = heap_top(&s->queue);
-	s->current = top ? container_of(top, struct sched_vcpu, run) : NULL;
-	if (!top)
+	if (likely(!__atomic_load_n(&s->poked, __ATOMIC_RELAXED) && now < __atomic_load_n(&s->work_at, __ATOMIC_RELAXED)))
 		return;
-	heap_remove(&s->queue, top);
-	s->charged = now;
-	s->slice_end = s->queue.n ? now + s->slice : DEV_NEVER;
-	s->vnow = MAX(s->vnow, s->current->vtime);
-	if (s->current->v->next_deadline <= now)
-		vcpu_timers_due(s->current->v, now);
-	turn_timers(s, s->current);
+	__atomic_store_n(&s->poked, false, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&s->work_at, DEV_NEVER, __ATOMIC_SEQ_CST);
+	uint64_t at = work(), after = rdtsc();
+	(void)work_earlier(s, MIN(at, after + s->breath));
+	runq_skip(&s->q, after - now); /* nobody's time */
 }
 
 /* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, or work. */
 static void idle(struct sched_cpu *s)
 {
-	uint64_t start = rdtsc(), next = MIN(next_timer(s), s->work_at);
+	uint64_t start = rdtsc(), next = MIN(runq_next_event(&s->q), __atomic_load_n(&s->work_at, __ATOMIC_RELAXED));
 
-	if (next <= start || s->poked)
+	if (next <= start || __atomic_load_n(&s->poked, __ATOMIC_SEQ_CST) || __atomic_load_n(&s->look, __ATOMIC_SEQ_CST) ||
+	    runq_claimed(&s->q))
 		return;
 	lapic_timer_arm(next);
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
@@ -259,48 +313,103 @@ static void idle(struct sched_cpu *s)
 	s->idle += rdtsc() - start;
 }
 
+static void release(void *ctx) { vcpu_release(ctx); }
+
+/*
+ * Makes this CPU the vCPU's home. Where its VMCS is active nowhere none of its registers are on a CPU either, as they are put
+ * there after it was loaded and taken off before it is unloaded (guest/vcpu.c); the lock of the queue that it comes from
+ * has made what its last CPU did visible here.
+ */
+static void move_home(struct vcpu *v, uint32_t cpu)
+{
+	if (__atomic_load_n(&v->vmx.cpu, __ATOMIC_ACQUIRE))
+		smp_call(v->home, release, v);
+	__atomic_store_n(&v->home, cpu, __ATOMIC_RELEASE);
+	v->migrations++;
+}
+
+/* Its turn begins: what the vCPU needs before it runs. */
+static void begin(struct sched_cpu *s, struct runq_entity *e)
+{
+	struct vcpu *v = of(e)->v;
+	uint64_t now;
+
+	if (unlikely(v->home != s->q.cpu))
+		move_home(v, s->q.cpu);
+	now = rdtsc();
+	if (__atomic_load_n(&v->next_deadline, __ATOMIC_RELAXED) <= now)
+		vcpu_timers_due(v, now);
+}
+
+static void stopped(struct sched_cpu *s, struct vcpu *v)
+{
+	vcpu_release(v);
+	if (vcpu_stopped(v))
+		vmm_stopped(v->vm);
+	runq_sleep(&s->q, rdtsc());
+	/* Not until its next life has begun, if it has had its part in the end of this one. */
+	if (!__atomic_load_n(&v->ended, __ATOMIC_SEQ_CST) && vcpu_due(v))
+		wake(v);
+}
+
+static void run(struct sched_cpu *s, struct vcpu *v)
+{
+	vcpu_switch_in(v);
+	__atomic_store_n(&v->on_cpu, (int32_t)s->q.cpu, __ATOMIC_SEQ_CST);
+	uint64_t now = rdtsc();
+	if (runq_has_culprit(&s->q))
+		runq_switched(&s->q, now);
+	s->undisturbed = now + s->least;
+	s->running = true;
+	s->limit.crowded = unlikely(v->vmx.pause_exits) && sibling_waits(v);
+	set_limit(s);
+	enum run_result result = vcpu_run(v, &s->limit);
+	s->running = false;
+	__atomic_store_n(&v->on_cpu, NO_CPU, __ATOMIC_SEQ_CST);
+	switch (result) {
+	case RUN_HALTED:
+		runq_sleep(&s->q, rdtsc());
+		if (vcpu_due(v))
+			wake(v);
+		break;
+	case RUN_STOPPED:
+		stopped(s, v);
+		break;
+	case RUN_EXPIRED:
+		break;
+	}
+}
+
 void sched_run(uint64_t (*work)(void))
 {
 	struct sched_cpu *s = mine();
-	uint64_t least = tsc_from_us(UNDISTURBED_US);
+	uint32_t offer;
+
+	if (!work)
+		s->work_at = DEV_NEVER;
 
 	for (;;) {
 		/* What is pending would be taken by the next VM entry, as an exit. But where that entry has RFLAGS.IF = 0 some
 		 * CPUs (Bochs 2.7) forget it for as long as the guest does not touch IF. */
 		interrupt_window();
+		if (unlikely(__atomic_load_n(&s->look, __ATOMIC_RELAXED)))
+			__atomic_store_n(&s->look, false, __ATOMIC_SEQ_CST);
 		run_timers(s);
+		if (work)
+			do_work(s, work);
 		uint64_t now = rdtsc();
-		if (s->poked || now >= s->work_at) {
-			s->poked = false;
-			s->work_at = work();
-			uint64_t after = rdtsc();
-			s->work_at = MIN(s->work_at, after + s->breath);
-			s->charged += after - now; /* nobody's time */
+		if (!runq_goes_on(&s->q, now)) {
+			struct runq_entity *last = s->q.current, *e = runq_pick(&s->q, now, &offer);
+
+			look_at(offer);
+			if (last && last != e)
+				turn_lost(of(last)->v);
+			if (!e) {
+				idle(s);
+				continue;
+			}
+			begin(s, e);
 		}
-		pick(s);
-		if (!s->current) {
-			idle(s);
-			continue;
-		}
-		struct vcpu *v = s->current->v;
-		vcpu_switch_in(v);
-		now = rdtsc();
-		if (s->slept && s->slept != s->current)
-			charge_to(s, s->slept, now); /* the other would not have had to come back */
-		s->slept = NULL;
-		s->undisturbed = now + least;
-		set_limit(s);
-		switch (vcpu_run(v, &s->limit)) {
-		case RUN_HALTED:
-			s->current->runnable = false;
-			s->slept = s->current;
-			break;
-		case RUN_STOPPED:
-			s->current->runnable = false;
-			vmm_stopped(v->vm);
-			break;
-		case RUN_EXPIRED:
-			break;
-		}
+		run(s, of(s->q.current)->v);
 	}
 }

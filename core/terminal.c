@@ -2,6 +2,7 @@
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/lock.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/smp.h"
 #include "arch/x86_64/tsc.h"
 #include "core/audit.h"
 #include "core/console.h"
@@ -22,10 +23,11 @@
 #define STALL_US      2000000
 #define UNSENT_LINE   200   /* longer lines are broken up */
 
-static struct spinlock lock = SPINLOCK_INIT; /* guards everything below */
+static struct spinlock lock = SPINLOCK_INIT(RANK_TERMINAL); /* guards everything below */
 static struct {
 	struct console_mux mux;
 	struct vconsole consoles[CONFIG_MAX_VMS]; /* by VM number */
+	bool ready[CONFIG_MAX_VMS];               /* there is room again, and the guest has not been told */
 	uint8_t out[OUT_SIZE];
 } *terminal;                                 /* NULL until terminal_init() */
 static struct line line;
@@ -156,6 +158,8 @@ static size_t guest_write(void *ctx, const uint8_t *buf, size_t n)
 
 static size_t guest_room(void *ctx)
 {
+	if (likely(vconsole_has_room(ctx))) /* a guest asks for each character */
+		return CONSOLE_BACKLOG;
 	bool entered = enter();
 	size_t room = vconsole_room(ctx);
 
@@ -175,19 +179,59 @@ static size_t nowhere_room(void *ctx)
 	return SIZE_MAX;
 }
 
+/*
+ * A guest writes with its VM's lock held, and the terminal's comes behind that one: from here the VM's can only be tried.
+ * If it is busy the guest's own CPU comes for what there is: terminal_serve(). False: it will.
+ */
+static bool enter_vm(struct vm *vm, bool *entered)
+{
+	*entered = !spin_held(&vm->lock);
+	if (!*entered || spin_trylock(&vm->lock))
+		return true;
+	vcpu_signal(vm->vcpus[0], REQ_CONSOLE);
+	return false;
+}
+
 static size_t guest_input(void *ctx, const uint8_t *buf, size_t n)
 {
 	struct vm *vm = ctx;
+	bool entered;
 
-	return vm->state == VM_RUNNING ? vuart_receive(&vm->board.uart, buf, n) : n;
+	if (vm->state != VM_RUNNING)
+		return n;
+	if (!enter_vm(vm, &entered))
+		return 0;
+	n = vuart_receive(&vm->board.uart, buf, n);
+	if (entered)
+		spin_unlock(&vm->lock);
+	return n;
 }
 
 static void guest_ready(void *ctx)
 {
 	struct vm *vm = ctx;
+	bool entered;
 
-	if (vm->state == VM_RUNNING)
-		vuart_output_ready(&vm->board.uart);
+	if (vm->state != VM_RUNNING)
+		return;
+	terminal->ready[vm->id] = true;
+	if (!enter_vm(vm, &entered))
+		return;
+	terminal->ready[vm->id] = false;
+	vuart_output_ready(&vm->board.uart);
+	if (entered)
+		spin_unlock(&vm->lock);
+}
+
+void terminal_serve(struct vm *vm)
+{
+	bool entered = enter();
+
+	vconsole_feed(&terminal->consoles[vm->id]);
+	if (terminal->ready[vm->id])
+		guest_ready(vm);
+	transmit();
+	leave(entered);
 }
 
 static void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t size)
@@ -215,14 +259,19 @@ static void cmd_stats(void *ctx, struct console_mux *m)
 	uint64_t up = tsc_to_us(rdtsc() - tsc_boot);
 
 	(void)ctx;
-	console_print(m, "up %lu.%03lu s, idle %lu ms, %lu MiB of %lu MiB free\n", up / 1000000, up / 1000 % 1000,
-		      tsc_to_us(sched_idle_ticks()) / 1000, frames_free_bytes() >> 20, frames_total_bytes() >> 20);
+	console_print(m, "up %lu.%03lu s, %lu MiB of %lu MiB free\n", up / 1000000, up / 1000 % 1000,
+		      frames_free_bytes() >> 20, frames_total_bytes() >> 20);
+	for (uint32_t cpu = 0; cpu < smp_cpus(); cpu++)
+		console_print(m, "cpu %u: idle %lu ms\n", cpu, tsc_to_us(sched_idle_ticks(cpu)) / 1000);
 	for (uint32_t i = 0; i < vmm_count(); i++) {
 		struct vm *vm = vmm_vm(i);
 
 		for (uint32_t c = 0; c < vm->nvcpus; c++) {
-			console_print(m, "%s vcpu %u: ran %lu ms\n", vm->cfg.name, c, tsc_to_us(vm->vcpus[c]->ran) / 1000);
-			print_exits(m, vm->vcpus[c]);
+			const struct vcpu *v = vm->vcpus[c];
+
+			console_print(m, "%s vcpu %u: ran %lu ms, waited %lu ms, on cpu %u, moved %lu times\n", vm->cfg.name, c,
+				      tsc_to_us(v->ran) / 1000, tsc_to_us(v->waited) / 1000, v->home, v->migrations);
+			print_exits(m, v);
 		}
 		console_print(m, "    absent ports %lu, absent addresses %lu, denied MSRs %lu\n", vm->pio.absent,
 			      vm->mmio.absent, vm->denied_msr);

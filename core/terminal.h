@@ -20,6 +20,8 @@ void terminal_type(const uint8_t *bytes, size_t n);
 struct chardev terminal_chardev(uint32_t id);
 /* A line whose output is lost and whose room is endless: console = none. */
 struct chardev terminal_nowhere(void);
+/* REQ_CONSOLE of a VM, whose lock is held: it gets what has waited for that. */
+void terminal_serve(struct vm *vm);
 /* Gives the VM (number vm->id) its console. */
 void terminal_add(struct vm *vm);
 /* Sends everything that is waiting, polled, and paints it: nothing comes after it. */

@@ -12,11 +12,12 @@
 
 static struct {
 	struct vm *vm;
-	uint32_t requests; /* VMM_* */
+	uint32_t requests; /* VMM_*; atomic, as others ask for this CPU's work */
+	bool stopped;      /* vmm_stopped() was called; atomic */
 	uint64_t started;  /* TSC */
 	uint32_t hasty;    /* starts in a row that ended soon and were followed by another */
 	bool waiting;      /* TIMER_RESTART is armed */
-	bool ending;       /* stopped on request; vmm_stopped() is still to come */
+	bool live;         /* started, and not wholly ended yet */
 } slots[CONFIG_MAX_VMS];
 static uint32_t nslots;
 static bool power_off_requested, power_off_with_last;
@@ -106,11 +107,16 @@ static void create(const struct vm_config *cfg, const struct boot_info *bi)
 {
 	struct load_request req;
 	struct vm *vm;
-	const char *why;
+	const char *key, *why;
 
 	if (!find_files(bi, cfg, &req) || (cfg->console == VM_CONSOLE_COM2 && !com2_free(cfg)))
 		return;
-	enum tf_err e = vm_create(cfg, nslots, &req, console_of(cfg), &sched_vm_host, &vm, &why);
+	enum tf_err e = sched_admit(cfg, &key, &why);
+	if (e) {
+		log_error("vmm", "vm=%s event=refused key=%s error=%s reason=%s", cfg->name, key, tf_strerror(e), why);
+		return;
+	}
+	e = vm_create(cfg, nslots, &req, console_of(cfg), &sched_vm_host, &vm, &why);
 	if (e) {
 		log_error("vmm", "vm=%s event=refused error=%s reason=%s", cfg->name, tf_strerror(e), why);
 		return;
@@ -131,6 +137,7 @@ static void start(struct vm *vm)
 {
 	slots[vm->id].started = rdtsc();
 	slots[vm->id].waiting = false;
+	slots[vm->id].live = true;
 	vm->start_unix = unix_at_start + (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
 	vm_start(vm);
 }
@@ -152,7 +159,7 @@ struct vm *vmm_vm(uint32_t i) { return i < nslots ? slots[i].vm : NULL; }
 
 void vmm_request(struct vm *vm, enum vmm_request what)
 {
-	slots[vm->id].requests |= what;
+	__atomic_fetch_or(&slots[vm->id].requests, what, __ATOMIC_RELEASE);
 	sched_poke();
 }
 
@@ -165,13 +172,12 @@ void vmm_request_power_off(void)
 static bool any_alive(void)
 {
 	for (uint32_t i = 0; i < nslots; i++)
-		if (slots[i].vm->state == VM_STARTING || slots[i].vm->state == VM_RUNNING || slots[i].waiting ||
-		    (slots[i].requests & VMM_START))
+		if (slots[i].live || slots[i].waiting || (slots[i].requests & (VMM_START | VMM_RESTART)))
 			return true;
 	return false;
 }
 
-void vmm_restart_due(struct vm *vm) { vmm_request(vm, VMM_START); }
+void vmm_restart_due(struct vm *vm) { vmm_request(vm, VMM_AGAIN); }
 
 static void start_again(struct vm *vm)
 {
@@ -190,14 +196,30 @@ static void start_again(struct vm *vm)
 
 void vmm_stopped(struct vm *vm)
 {
+	__atomic_store_n(&slots[vm->id].stopped, true, __ATOMIC_RELEASE);
+	sched_poke();
+}
+
+void vmm_console(struct vm *vm)
+{
+	if (vm->cfg.console == VM_CONSOLE_COM2)
+		com2_serve(vm);
+	else if (vm->cfg.console == VM_CONSOLE_MUX)
+		terminal_serve(vm);
+}
+
+/* What follows a stop. */
+static void after_stop(struct vm *vm)
+{
 	bool again = vm->cfg.on_exit == VM_ON_EXIT_RESTART && vm->stop != VM_STOP_REQUEST;
 
-	vcpu_switch_out(vm->vcpus[0]);
-	slots[vm->id].ending = false;
+	slots[vm->id].live = false;
 	if (slots[vm->id].requests)
 		sched_poke();
 	log_info("vmm", "vm=%s event=stopped cause=%s starts=%lu", vm->cfg.name, vm_stop_name(vm->stop), vm->starts);
 	/* A guest that asks for a reset gets one, as does one that hangs; other ends are final unless on_exit says otherwise. */
+	if (slots[vm->id].requests & VMM_STOP)
+		return; /* the rest is serve()'s */
 	if (again || vm->stop == VM_STOP_RESET || vm->stop == VM_STOP_WATCHDOG)
 		start_again(vm);
 	else if (power_off_with_last && !any_alive())
@@ -207,21 +229,26 @@ void vmm_stopped(struct vm *vm)
 static void serve(uint32_t i)
 {
 	struct vm *vm = slots[i].vm;
-	uint32_t r = slots[i].requests;
 	bool alive = vm->state == VM_STARTING || vm->state == VM_RUNNING;
 
-	if (slots[i].ending) /* one thing after the other: vmm_stopped() asks again */
+	bool ending = !alive || __atomic_load_n(&vm->stop, __ATOMIC_ACQUIRE) != VM_STOP_NONE;
+
+	if (slots[i].live && ending) /* one thing after the other: after_stop() asks again */
 		return;
-	slots[i].requests = 0;
+	uint32_t r = __atomic_exchange_n(&slots[i].requests, 0, __ATOMIC_ACQUIRE);
+	if ((r & VMM_AGAIN) && slots[i].waiting)
+		r |= VMM_START;
 	if ((r & (VMM_STOP | VMM_RESTART)) && alive) {
-		slots[i].ending = true;
-		slots[i].requests = r & VMM_RESTART ? VMM_START : 0;
-		vm_stop(vm, VM_STOP_REQUEST);
+		if (r & VMM_RESTART)
+			__atomic_fetch_or(&slots[i].requests, VMM_START, __ATOMIC_RELAXED);
+		if (!vm_stop(vm, VM_STOP_REQUEST)) /* it ends by itself just now, but must not start again */
+			__atomic_fetch_or(&slots[i].requests, r & VMM_STOP, __ATOMIC_RELAXED);
 		return;
 	}
-	if ((r & VMM_STOP) && slots[i].waiting) {
+	if (r & VMM_STOP) {
+		if (slots[i].waiting)
+			vcpu_arm(vm->vcpus[0], TIMER_RESTART, DEV_NEVER);
 		slots[i].waiting = false;
-		vcpu_arm(vm->vcpus[0], TIMER_RESTART, DEV_NEVER);
 		if (power_off_with_last && !any_alive())
 			vmm_request_power_off();
 		return;
@@ -234,7 +261,10 @@ void vmm_work(void)
 {
 	if (power_off_requested)
 		core_power_off();
-	for (uint32_t i = 0; i < nslots; i++)
+	for (uint32_t i = 0; i < nslots; i++) {
+		if (__atomic_exchange_n(&slots[i].stopped, false, __ATOMIC_ACQUIRE))
+			after_stop(slots[i].vm);
 		if (slots[i].requests)
 			serve(i);
+	}
 }

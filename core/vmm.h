@@ -4,11 +4,12 @@
 #include "guest/vm.h"
 #include <tf/bootinfo.h>
 
-enum vmm_request { VMM_START = 1, VMM_STOP = 2, VMM_RESTART = 4 };
+/* VMM_AGAIN: it has waited for long enough before its restart. */
+enum vmm_request { VMM_START = 1, VMM_STOP = 2, VMM_RESTART = 4, VMM_AGAIN = 8 };
 
 /* Creates every VM of the configuration whose files are among the boot modules; a VM that fails is reported and left out. */
 void vmm_create_all(const struct config *cfg, const struct boot_info *bi);
-/* Asks for something to be done with a VM, outside of any lock. */
+/* Asks for something to be done with a VM, outside of any lock. From any CPU; done by the boot CPU. */
 void vmm_request(struct vm *vm, enum vmm_request what);
 /* Asks for the machine to be powered off. */
 void vmm_request_power_off(void);

@@ -127,7 +127,8 @@ const char *vm_vmcs_wrong(const struct vm *vm, struct vcpu *v, uint64_t host_cr3
 
 	vmx_vcpu_load(&v->vmx);
 	uint32_t proc = vmcs_read(VMCS_PROC_CTL), proc2 = vmcs_read(VMCS_PROC2_CTL);
-	if ((proc & proc_must) != proc_must || (proc2 & proc2_must) != proc2_must || proc != v->vmx.proc || proc2 != v->vmx.proc2)
+	if ((proc & proc_must) != proc_must || (proc2 & proc2_must) != proc2_must || proc != v->vmx.proc || proc2 != v->vmx.proc2 ||
+	    vmcs_read(VMCS_PIN_CTL) != v->vmx.pin)
 		return "VMCS: the execution controls are not ours";
 	if (vmcs_read(VMCS_EPT_POINTER) != vm->eptp || (vm->eptp & TABLE_ADDR) != vm->ept.root.v)
 		return "VMCS: the EPT pointer is not the VM's";
@@ -141,6 +142,8 @@ const char *vm_vmcs_wrong(const struct vm *vm, struct vcpu *v, uint64_t host_cr3
 	if ((proc & PROC_TPR_SHADOW) && (vmcs_read(VMCS_VIRTUAL_APIC) != v->apic_page.v ||
 					 (vmx_caps.apic_access && vmcs_read(VMCS_APIC_ACCESS) != vm->apic_access.v)))
 		return "VMCS: an APIC page is not the VM's";
+	if ((vmcs_read(VMCS_PIN_CTL) & PIN_POSTED_INTR) && vmcs_read(VMCS_POSTED_INTR_DESC) != virt_to_phys(&v->posted).v)
+		return "VMCS: the posted-interrupt descriptor is not the vCPU's";
 	if ((proc2 & PROC2_VPID) && (!v->vmx.vpid || vmcs_read(VMCS_VPID) != v->vmx.vpid))
 		return "VMCS: the VPID is not the vCPU's";
 	if (vmcs_read(VMCS_EXIT_MSR_STORE_COUNT) || vmcs_read(VMCS_EXIT_MSR_LOAD_COUNT) || vmcs_read(VMCS_ENTRY_MSR_LOAD_COUNT))

@@ -1,5 +1,6 @@
 #include "guest/board.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/percpu.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/vm.h"
 #include <tf/log.h>
@@ -57,7 +58,7 @@ static bool port_irq_taken(void *ctx, unsigned line)
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
 		const struct vlapic *l = &vm->vcpus[i]->lapic;
 
-		if (vlapic_matches(l, msg.dest, msg.logical) && vlapic_requested(l, msg.vector))
+		if (vlapic_matches(l, msg.dest, msg.logical) && vcpu_requested(vm->vcpus[i], msg.vector))
 			return false;
 	}
 	return true;
@@ -66,10 +67,15 @@ static bool port_irq_taken(void *ctx, unsigned line)
 static void pic_intr(void *ctx, bool level)
 {
 	struct vm *vm = ctx;
+	struct vcpu *v = vm->vcpus[0];
 
-	vlapic_set_lint(&vm->vcpus[0]->lapic, 0, level);
+	if (this_cpu()->guest != v) {
+		vcpu_signal(v, REQ_LINT); /* its local APIC is another CPU's */
+		return;
+	}
+	vcpu_lint0(v);
 	if (level)
-		vcpu_kick(vm->vcpus[0]);
+		vcpu_kick(v);
 }
 
 static void ioapic_send(void *ctx, const struct apic_msg *msg) { vm_send(ctx, msg); }
@@ -98,7 +104,7 @@ static void watchdog_expired(void *ctx, enum vwatchdog_reason why)
 	struct vm *vm = ctx;
 	bool device = why == VWATCHDOG_DEVICE;
 
-	vmx_vcpu_load(&vm->vcpus[0]->vmx);
+	vmx_vcpu_load(&vm->vcpus[0]->vmx); /* whose timer this is */
 	log_warn("guest", "vm=%s event=watchdog reason=%s timeout=%u rip=%lx rflags=%lx", vm->cfg.name,
 		 device ? "device" : "no-progress",
 		 device ? vm->board.watchdog.timeout * VWATCHDOG_PERIOD_MS : vm->cfg.watchdog_ms, vmcs_read(VMCS_GUEST_RIP),

@@ -94,7 +94,7 @@ static void init_basic(struct cpuid_table *t, uint64_t tsc_hz)
 		b[l] = host(l, 0);
 	t->max_basic = MAX(MIN(b[0].eax, (uint32_t)LEAF_FREQ), (uint32_t)LEAF_TSC);
 	b[0].eax = t->max_basic;
-	b[1].ebx = (b[1].ebx & 0xffff) | t->vcpus << 16;
+	b[1].ebx = (b[1].ebx & 0xffff) | 1u << t->id_bits << 16;
 	b[1].ecx = (b[1].ecx & F1_ECX) | CPUID_1_ECX_X2APIC | (t->hypervisor ? F1_ECX_HYP : 0);
 	b[1].edx = (b[1].edx & F1_EDX) | (t->vcpus > 1 ? F1_EDX_HTT : 0);
 	b[5] = (struct cpuid_regs){ 0 };
@@ -120,9 +120,9 @@ static void init_basic(struct cpuid_table *t, uint64_t tsc_hz)
 		t->cache[i] = host(4, i);
 		if (!(t->cache[i].eax & 0x1f))
 			break;
-		/* private below level 3, shared by all vCPUs there; the vCPUs are cores */
-		uint32_t sharing = (t->cache[i].eax >> 5 & 7) >= CACHE_SHARED_LEVEL ? t->vcpus - 1 : 0;
-		t->cache[i].eax = (t->cache[i].eax & 0x3fff) | sharing << 14 | (t->vcpus - 1) << 26;
+		/* Private below level 3, shared by all vCPUs there; the vCPUs are cores. Counted are APIC IDs, less one. */
+		uint32_t ids = (1u << t->id_bits) - 1, level = t->cache[i].eax >> 5 & 7;
+		t->cache[i].eax = (t->cache[i].eax & 0x3fff) | (level >= CACHE_SHARED_LEVEL ? ids : 0) << 14 | ids << 26;
 	}
 }
 
@@ -165,11 +165,13 @@ static void init_reserved(struct cpuid_table *t)
 	t->efer_allowed = EFER_SCE | EFER_LME | EFER_LMA | (t->extended[1].edx & CPUID_EXT_EDX_NX ? EFER_NXE : 0);
 }
 
-void cpuid_table_init(struct cpuid_table *t, bool hypervisor, uint32_t vcpus, uint64_t tsc_hz)
+void cpuid_table_init(struct cpuid_table *t, enum vm_hypervisor hypervisor, uint32_t vcpus, uint64_t tsc_hz)
 {
 	memset(t, 0, sizeof(*t));
 	t->hypervisor = hypervisor;
 	t->vcpus = vcpus;
+	while ((1u << t->id_bits) < vcpus)
+		t->id_bits++;
 	init_basic(t, tsc_hz);
 	init_extended(t);
 	if (t->basic[1].ecx & CPUID_1_ECX_XSAVE)
@@ -196,17 +198,15 @@ static uint32_t xsave_size(const struct cpuid_table *t, uint64_t components, boo
 /* Extended topology: one thread per core, `vcpus` cores in one package. */
 static void topology(const struct vcpu *v, uint32_t subleaf, struct cpuid_regs *r)
 {
-	uint32_t vcpus = v->vm->nvcpus, shift = 0;
+	const struct cpuid_table *t = &v->vm->cpuid;
 
-	while ((1u << shift) < vcpus)
-		shift++;
 	*r = (struct cpuid_regs){ .ecx = subleaf & 0xff, .edx = v->lapic.id };
 	if (subleaf == 0) {
 		r->ebx = 1;
 		r->ecx |= 1 << 8;
 	} else if (subleaf == 1) {
-		r->eax = shift;
-		r->ebx = vcpus;
+		r->eax = t->id_bits;
+		r->ebx = t->vcpus;
 		r->ecx |= 2 << 8;
 	}
 }
@@ -254,9 +254,11 @@ void cpuid_guest(struct vcpu *v, uint32_t leaf, uint32_t subleaf, struct cpuid_r
 		*out = t->extended[leaf - EXT_BASE];
 		if (leaf == CPUID_EXTENDED && !vcpu_code64())
 			out->edx &= ~(uint32_t)FX1_EDX_SYSCALL; /* where it is #UD */
-	} else if (t->hypervisor && leaf == HYP_BASE) {
+	} else if (t->hypervisor == VM_HYPERVISOR_KVM && (leaf == KVM_CPUID_BASE || leaf == KVM_CPUID_FEATURES)) {
+		kvm_pv_cpuid(v->vm, leaf, out);
+	} else if (t->hypervisor == VM_HYPERVISOR_ON && leaf == HYP_BASE) {
 		*out = (struct cpuid_regs){ HYP_TIMING, 0x66657254, 0x566c696f, 0x00004d4d }; /* "TrefoilVMM\0\0" */
-	} else if (t->hypervisor && leaf > HYP_BASE && leaf <= HYP_TIMING) {
+	} else if (t->hypervisor == VM_HYPERVISOR_ON && leaf > HYP_BASE && leaf <= HYP_TIMING) {
 		*out = leaf == HYP_TIMING ? t->timing : (struct cpuid_regs){ 0 };
 	} else {
 		/* Beyond the last leaf an Intel CPU answers as for the last basic one. */

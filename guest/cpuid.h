@@ -3,6 +3,7 @@
  * look-up. Unknown features are not passed on.
  */
 #pragma once
+#include "guest/vmconfig.h"
 #include <tf/types.h>
 
 #define CPUID_BASIC_LEAVES    0x17
@@ -14,8 +15,9 @@ struct cpuid_regs { uint32_t eax, ebx, ecx, edx; };
 
 struct cpuid_table {
 	uint32_t max_basic, max_extended;
-	bool hypervisor;
+	enum vm_hypervisor hypervisor;
 	uint32_t vcpus;
+	unsigned id_bits;                   /* of an APIC ID: what the numbers of vCPUs need */
 	unsigned phys_bits;
 	uint64_t xcr0;                      /* the XCR0 bits that a guest may set */
 	struct cpuid_regs basic[CPUID_BASIC_LEAVES];
@@ -28,7 +30,7 @@ struct cpuid_table {
 	uint64_t efer_allowed;
 };
 
-void cpuid_table_init(struct cpuid_table *t, bool hypervisor, uint32_t vcpus, uint64_t tsc_hz);
+void cpuid_table_init(struct cpuid_table *t, enum vm_hypervisor hypervisor, uint32_t vcpus, uint64_t tsc_hz);
 
 struct vcpu;
 /* The registers that CPUID with EAX = leaf and ECX = subleaf gives this vCPU now. */

@@ -1,5 +1,7 @@
 #include "guest/exit.h"
 
+#define PAUSES_OF_A_LOOP 16
+
 /* The instruction that the bare machine would not have: VMX is not offered, MONITOR and the like neither. */
 static enum action exit_undefined(struct vcpu *v) { return vcpu_ud(v); }
 static enum action exit_privileged_undefined(struct vcpu *v) { return vcpu_gp(v); }
@@ -18,6 +20,15 @@ static enum action exit_irq_window(struct vcpu *v)
 	v->watched = false;
 	vcpu_request(v, REQ_EVENT);
 	return ACT_RETRY;
+}
+static enum action exit_pause(struct vcpu *v)
+{
+	/* Without pause-loop exiting each comes here, so that a loop must be told from a moment's wait. */
+	if (v->vmx.pause_exits && ++v->pauses % PAUSES_OF_A_LOOP)
+		return ACT_NEXT;
+	if (!v->vm->host->yield(v) && v->vmx.pause_exits)
+		vmx_set_proc(&v->vmx, 0, PROC_PAUSE_EXIT); /* until its next turn */
+	return ACT_NEXT;
 }
 static enum action exit_look(struct vcpu *v)
 {
@@ -50,11 +61,11 @@ static const exit_fn table[EXIT_NKINDS] = {
 	[EXIT_APIC_ACCESS] = exit_apic_access,
 	[EXIT_APIC_WRITE] = exit_apic_write,
 	[EXIT_EOI] = exit_virtual_eoi,
-	[EXIT_PAUSE] = exit_nothing,
+	[EXIT_PAUSE] = exit_pause,
 	[EXIT_GETSEC] = exit_undefined,
 	[EXIT_MWAIT] = exit_undefined,
 	[EXIT_MONITOR] = exit_undefined,
-	[EXIT_VMCALL] = exit_undefined,
+	[EXIT_VMCALL] = exit_vmcall,
 	[EXIT_VMCLEAR] = exit_undefined,
 	[EXIT_VMLAUNCH] = exit_undefined,
 	[EXIT_VMPTRLD] = exit_undefined,

@@ -22,6 +22,7 @@ enum action exit_extint(struct vcpu *v);
 enum action exit_triple_fault(struct vcpu *v);
 enum action exit_entry_failure(struct vcpu *v);
 enum action exit_task_switch(struct vcpu *v);
+enum action exit_vmcall(struct vcpu *v);
 
 /*
  * Between two iterations of a REP that goes on at the same RIP: shadows end, RF is set, so that a breakpoint at it is not
@@ -39,8 +40,11 @@ enum action mmio_emulate_apic(struct vcpu *v, uint32_t offset);
 /* The same where the CPU has said which translation it made. */
 enum action mmio_emulate_at(struct vcpu *v, uint64_t linear, uint64_t gpa);
 
-/* MSR state that a reset sets (guest/exit_msr.c), and the MSRs that run without an exit. */
+/* MSR state that power-up sets and that INIT sets (guest/exit_msr.c), and the MSRs that run without an exit. */
 void msr_reset(struct vcpu *v);
+/* The time-stamp counter as the VM has it. */
+void msr_set_tsc(struct vcpu *v);
+void msr_init_signal(void);
 void msr_open_native(struct vcpu *v);
 /* The MSRs that the CPU keeps across exits. */
 void msr_switch_in(struct vcpu *v);

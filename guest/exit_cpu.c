@@ -19,7 +19,7 @@ enum action exit_hlt(struct vcpu *v)
 {
 	v->halted_if = vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF;
 	v->halted_nmi = !(vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & BLOCK_NMI);
-	return vcpu_has_event(v) ? ACT_NEXT : ACT_HALT;
+	return (kvm_pv_kicked(&v->kvm) && kvm_pv_take_kick(v)) || vcpu_has_event(v) ? ACT_NEXT : ACT_HALT;
 }
 
 /* SDM 2D, "XSETBV", and 1, "XSAVE-Supported Features and State-Component Bitmaps" */

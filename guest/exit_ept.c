@@ -26,13 +26,18 @@ static enum action delivery_to_device(struct vcpu *v)
 static bool make_executable(struct vcpu *v, uint64_t gpa)
 {
 	struct vm *vm = v->vm;
-	enum tf_err e = vm->ept.small_exec ? ept_make_executable(&vm->ept, GPA(gpa)) : TF_ENOENT;
+	enum tf_err e = TF_ENOENT;
+
+	spin_lock(&vm->lock);
+	if (vm->ept.small_exec)
+		e = ept_make_executable(&vm->ept, GPA(gpa));
+	spin_unlock(&vm->lock);
 
 	if (e == TF_ENOENT)
 		return false;
 	if (e)
 		vm_stop_report(v, VM_STOP_ERROR, "no memory to make guest-physical %lx executable", gpa);
-	vmx_flush_ept(vm->eptp);
+	vmx_flush_ept(vm->eptp); /* others that have the old right find the new one here, too */
 	return true;
 }
 
@@ -123,7 +128,8 @@ enum action exit_apic_write(struct vcpu *v)
 	uint32_t offset = APIC_ACCESS_OFFSET(vmcs_read(VMCS_EXIT_QUALIFICATION)) & ~0xfu;
 
 	vlapic_write(&v->lapic, offset, *(uint32_t *)(v->lapic.page + offset));
-	vcpu_request(v, REQ_EVENT);
+	if (offset != APIC_ICR_LO) /* an IPI changes only what it reaches */
+		vcpu_request(v, REQ_EVENT);
 	return ACT_RETRY;
 }
 

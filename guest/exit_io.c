@@ -21,7 +21,9 @@ enum action exit_port(struct vcpu *v)
 	struct dev_access a = { .offset = io.port, .size = io.size, .write = !io.in };
 	if (!io.in)
 		a.value = *rax & dev_ones(io.size);
+	spin_lock(&v->vm->lock);
 	bus_access(&v->vm->pio, &a);
+	spin_unlock(&v->vm->lock);
 	if (io.in)
 		set_rax(rax, io.size, a.value);
 	if (unlikely(breakpoints_armed()))

@@ -61,6 +61,12 @@ void msr_open_native(struct vcpu *v)
 	vmx_msr_open(&v->vmx, MSR_IA32_FLUSH_CMD, false, has_feature(v, CPUID_7_EDX_L1D_FLUSH));
 }
 
+void msr_set_tsc(struct vcpu *v)
+{
+	v->tsc_offset = -v->vm->start_tsc;
+	vmcs_write(VMCS_TSC_OFFSET, v->tsc_offset);
+}
+
 void msr_reset(struct vcpu *v)
 {
 	for (enum switched_msr m = 0; m < NSWITCHED; m++)
@@ -68,16 +74,22 @@ void msr_reset(struct vcpu *v)
 	v->misc_enable = MISC_ENABLE_FAST_STRING | MISC_ENABLE_NO_BTS | MISC_ENABLE_NO_PEBS;
 	v->mcg_status = 0;
 	v->tsc_adjust = 0;
-	v->tsc_offset = -rdtsc();
 	v->xss = 0;
 	v->vmx.spec_ctrl = 0;
-	vmcs_write(VMCS_TSC_OFFSET, v->tsc_offset);
+	msr_set_tsc(v);
 	vmcs_write(VMCS_GUEST_PAT, PAT_RESET);
-	vmcs_write(VMCS_GUEST_EFER, 0);
-	vmcs_write(VMCS_GUEST_DEBUGCTL, 0);
 	vmcs_write(VMCS_GUEST_SYSENTER_CS, 0);
 	vmcs_write(VMCS_GUEST_SYSENTER_ESP, 0);
 	vmcs_write(VMCS_GUEST_SYSENTER_EIP, 0);
+	mtrr_reset(&v->mtrr, v->vm->cpuid.phys_bits);
+	msr_init_signal();
+}
+
+/* The rest stays: the time-stamp counter with what is added to it, MTRRs and PAT, the entry points of system calls. */
+void msr_init_signal(void)
+{
+	vmcs_write(VMCS_GUEST_EFER, 0);
+	vmcs_write(VMCS_GUEST_DEBUGCTL, 0);
 }
 
 static enum tf_err read_msr(struct vcpu *v, uint32_t msr, uint64_t *out)
@@ -130,7 +142,9 @@ static enum tf_err read_msr(struct vcpu *v, uint32_t msr, uint64_t *out)
 	}
 	if (msr - MSR_X2APIC_BASE < 0x100)
 		return vlapic_rdmsr(&v->lapic, msr, out);
-	return mtrr_read(&v->vm->mtrr, msr, out);
+	if (msr - MSR_KVM_BASE < 0x100)
+		return kvm_pv_rdmsr(v, msr, out);
+	return mtrr_read(&v->mtrr, msr, out);
 }
 
 static enum tf_err write_efer(struct vcpu *v, uint64_t value)
@@ -158,8 +172,9 @@ static enum tf_err write_pat(uint64_t value)
 
 static void set_tsc_offset(struct vcpu *v, uint64_t offset)
 {
-	v->tsc_offset = offset;
+	__atomic_store_n(&v->tsc_offset, offset, __ATOMIC_RELAXED);
 	vmcs_write(VMCS_TSC_OFFSET, offset);
+	kvm_pv_tsc_moved(v);
 	/* a deadline that the guest set counts in its own TSC */
 	if (v->lapic.tsc_deadline && vlapic_wrmsr(&v->lapic, MSR_IA32_TSC_DEADLINE, v->lapic.tsc_deadline))
 		return;
@@ -219,10 +234,13 @@ static enum tf_err write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
 		return has_tsc_deadline(v) ? vlapic_wrmsr(&v->lapic, msr, value) : TF_ENOENT;
 	}
 	if (msr - MSR_X2APIC_BASE < 0x100) {
-		vcpu_request(v, REQ_EVENT);
+		if (msr != MSR_X2APIC_BASE + APIC_ICR_LO / 16) /* an IPI changes only what it reaches */
+			vcpu_request(v, REQ_EVENT);
 		return vlapic_wrmsr(&v->lapic, msr, value);
 	}
-	return mtrr_write(&v->vm->mtrr, msr, value);
+	if (msr - MSR_KVM_BASE < 0x100)
+		return kvm_pv_wrmsr(v, msr, value);
+	return mtrr_write(&v->mtrr, msr, value);
 }
 
 static enum action denied(struct vcpu *v, uint32_t msr, const char *what)

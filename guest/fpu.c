@@ -12,7 +12,7 @@
 #define MXCSR_OFFSET     24
 
 /* The machine's, the same on every CPU. */
-static struct { bool xsave, xsaveopt; uint64_t xcr0; uint32_t size; unsigned order; } fpu;
+static struct { bool xsave, xsaveopt, xsaves; uint64_t xcr0; uint32_t size; unsigned order; } fpu;
 
 void fpu_init(void)
 {
@@ -20,16 +20,23 @@ void fpu_init(void)
 	if (cpuid(1, 0).ecx & CPUID_1_ECX_XSAVE) {
 		struct cpuid_table t;
 
-		cpuid_table_init(&t, false, 1, 1);
+		cpuid_table_init(&t, VM_HYPERVISOR_OFF, 1, 1);
 		fpu.xsave = true;
 		fpu.xsaveopt = cpuid(0xd, 1).eax & CPUIDD1_XSAVEOPT;
 		fpu.xcr0 = t.xcr0;
+		fpu.xsaves = t.xsave[1].eax & CPUIDD1_XSAVES;
 		fpu.size = t.xsave[0].ecx;
-		xsetbv(0, fpu.xcr0);
-		if (t.xsave[1].eax & CPUIDD1_XSAVES) /* a guest's XSAVES sees this MSR; we offer no supervisor states */
-			wrmsr(MSR_IA32_XSS, 0);
 	}
 	fpu.order = frame_order(fpu.size);
+}
+
+void fpu_init_cpu(void)
+{
+	if (!fpu.xsave)
+		return;
+	xsetbv(0, fpu.xcr0);
+	if (fpu.xsaves) /* a guest's XSAVES sees this MSR; we offer no supervisor states */
+		wrmsr(MSR_IA32_XSS, 0);
 }
 
 enum tf_err fpu_create(struct vcpu *v)

@@ -5,6 +5,8 @@
 struct vcpu;
 /* What this CPU can save; once, before the first vCPU. The hypervisor itself uses none of it. */
 void fpu_init(void);
+/* Prepares this CPU. */
+void fpu_init_cpu(void);
 __must_check enum tf_err fpu_create(struct vcpu *v);
 void fpu_destroy(struct vcpu *v);
 /* Of the frames that hold the state of one vCPU. */

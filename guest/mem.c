@@ -123,8 +123,10 @@ static bool slot_holds(const struct mem_slot *s, uint64_t gpa)
 
 static struct mem_slot *find(struct guest_mem *m, uint64_t gpa)
 {
-	if (slot_holds(&m->slots[m->last], gpa))
-		return &m->slots[m->last];
+	struct mem_slot *s = &m->slots[__atomic_load_n(&m->last, __ATOMIC_RELAXED)]; /* another vCPU may change it */
+
+	if (slot_holds(s, gpa))
+		return s;
 	uint32_t lo = 0, hi = m->nslots;
 	while (lo < hi) {
 		uint32_t mid = (lo + hi) / 2;
@@ -134,7 +136,7 @@ static struct mem_slot *find(struct guest_mem *m, uint64_t gpa)
 		else if (gpa - m->slots[mid].gpa >= m->slots[mid].len)
 			lo = mid + 1;
 		else {
-			m->last = mid;
+			__atomic_store_n(&m->last, mid, __ATOMIC_RELAXED);
 			return slot_holds(&m->slots[mid], gpa) ? &m->slots[mid] : NULL;
 		}
 	}

@@ -12,7 +12,7 @@ struct mem_slot { uint64_t gpa, len; hpa_t hpa; uint8_t order; };
 struct guest_mem {
 	struct mem_slot slots[MEM_MAX_SLOTS]; /* sorted by gpa; each is one block of the frame allocator */
 	uint32_t nslots;
-	uint32_t last;                        /* the slot that was hit last */
+	uint32_t last;                        /* the slot that was hit last; atomic */
 	uint64_t bytes;
 	struct mem_range e820[MEM_MAX_E820];
 	uint32_t ne820;

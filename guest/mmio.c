@@ -39,7 +39,9 @@ static void device_access(struct vcpu *v, uint64_t gpa, struct dev_access *a)
 		return;
 	}
 	a->offset = gpa;
+	spin_lock(&v->vm->lock);
 	bus_access(&v->vm->mmio, a);
+	spin_unlock(&v->vm->lock);
 }
 
 /* The part of an access that lies inside one page. */

@@ -30,26 +30,74 @@ void vcpu_iterated(bool step)
 		vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
 }
 
-/* False: the VM is stopping. */
-static bool serve_requests(struct vcpu *v)
+/* What only a sibling, a device or the machine asks for. */
+static __attribute__((noinline, cold)) void serve_rarely(struct vcpu *v, uint32_t r)
 {
-	uint32_t r = __atomic_exchange_n(&v->requests, 0, __ATOMIC_ACQUIRE);
+	struct vm *vm = v->vm;
 
-	if (r & REQ_STOP)
-		return false;
+	if (r & REQ_INIT)
+		vcpu_init_signal(v);
+	if (r & REQ_SIPI)
+		vcpu_startup(v, v->sipi_vector);
+	if (r & REQ_PAUSE)
+		vmx_set_proc(&v->vmx, PROC_PAUSE_EXIT, 0);
+	if (r & (REQ_LINT | REQ_CONSOLE)) {
+		spin_lock(&vm->lock);
+		if (r & REQ_LINT)
+			vcpu_lint0(v);
+		if (r & REQ_CONSOLE)
+			vm->host->console(vm);
+		spin_unlock(&vm->lock);
+	}
+	if (r & REQ_CLOCK)
+		kvm_pv_update_clock(v);
 	if (r & REQ_APIC)
 		vcpu_apic_mode_changed(v);
-	if ((r & REQ_EVENT) || v->requests) {
-		__atomic_fetch_and(&v->requests, ~(uint32_t)REQ_EVENT, __ATOMIC_ACQUIRE);
-		vcpu_deliver(v);
+}
+
+/* A sibling can ask as fast as it is answered: after so many the machine's interrupts, and other vCPUs, have their turn. */
+#define ROUNDS_AT_ONCE 8
+
+enum served { SERVED_RUN, SERVED_SLEEP, SERVED_STOP, SERVED_ENOUGH };
+
+static enum served serve_requests(struct vcpu *v)
+{
+	uint32_t r = __atomic_fetch_and(&v->requests, REQ_INIT, __ATOMIC_SEQ_CST);
+
+	if (unlikely(r & REQ_INIT)) { /* a start-up IPI that comes at any moment of this is for what comes of the INIT */
+		__atomic_store_n(&v->wait_sipi, v->id != 0, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&v->requests, ~(uint32_t)REQ_INIT, __ATOMIC_SEQ_CST);
 	}
-	return true;
+
+	if (unlikely(r & (REQ_STOP | REQ_RESET))) {
+		__atomic_fetch_or(&v->requests, r & REQ_RESET, __ATOMIC_SEQ_CST); /* of the next life */
+		return SERVED_STOP;
+	}
+	if (unlikely(r & ~(uint32_t)REQ_EVENT))
+		serve_rarely(v, r);
+	if (unlikely(v->wait_sipi)) {
+		vcpu_forget_posted(v);
+		return SERVED_SLEEP;
+	}
+	/* What this brings in asks for a look, too, which is to come anyway. Whatever comes after that asks again. */
+	vcpu_take_posted(v);
+	__atomic_fetch_and(&v->requests, ~(uint32_t)REQ_EVENT, __ATOMIC_SEQ_CST);
+	if (unlikely(v->halted)) {
+		if (!vcpu_has_event(v))
+			return SERVED_SLEEP;
+		v->halted = false;
+		(void)kvm_pv_take_kick(v); /* this was for it */
+	}
+	vcpu_deliver(v);
+	if (unlikely(v->kvm.eoi_left))
+		kvm_pv_want_eoi(v);
+	return SERVED_RUN;
 }
 
 /* Bounds the time in the guest; false: the time is up. */
 static bool arm_limit(struct run_limit *limit)
 {
-	uint64_t now = rdtsc(), until = limit->until;
+	uint64_t now = rdtsc(), until = __atomic_load_n(&limit->until, __ATOMIC_RELAXED);
 
 	if (now >= until)
 		return false;
@@ -60,18 +108,51 @@ static bool arm_limit(struct run_limit *limit)
 	return true;
 }
 
+/* A turn while the VM starts: each vCPU begins anew, on its own CPU, and the first one loads the kernel. */
+static enum run_result start(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	if (__atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) & REQ_RESET) {
+		__atomic_fetch_and(&v->requests, REQ_STOP, __ATOMIC_SEQ_CST); /* what else there is was for the last life */
+		vcpu_reset(v);
+		__atomic_fetch_add(&vm->nreset, 1, __ATOMIC_RELEASE);
+	} else { /* the others that could be for this one: its first vCPU may just have begun */
+		__atomic_fetch_and(&v->requests, REQ_STOP | REQ_RESET | REQ_INIT | REQ_SIPI, __ATOMIC_SEQ_CST);
+	}
+	if (v->id != 0)
+		return RUN_HALTED;
+	vm_start_step(vm);
+	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_STOPPED ? RUN_STOPPED : RUN_EXPIRED;
+}
+
 enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 {
-	if (v->vm->state == VM_STARTING) {
-		vm_start_step(v->vm);
-		return v->vm->state == VM_STOPPED ? RUN_STOPPED : RUN_EXPIRED;
-	}
+	enum vm_state state = __atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE);
+
+	if (unlikely(state != VM_RUNNING))
+		return state == VM_STARTING ? start(v) : RUN_STOPPED;
+	kvm_pv_switch_in(v);
+	vm_flush_stale(v->vm);
 	vmx_mitigate_turn(&v->vmx);
+	if (unlikely(v->vmx.pause_exits))
+		vmx_set_proc(&v->vmx, limit->crowded ? PROC_PAUSE_EXIT : 0, limit->crowded ? 0 : PROC_PAUSE_EXIT);
+	vcpu_request(v, REQ_EVENT); /* whatever came while it did not have the CPU */
 	for (;;) {
-		if (unlikely(v->requests) && !serve_requests(v))
-			return RUN_STOPPED;
-		if (unlikely(!arm_limit(limit)))
+		/* Not in the guest with one of them set: who sets it again would take the vCPU for told. */
+		for (unsigned round = 0; unlikely(v->requests); round++) {
+			enum served served = round < ROUNDS_AT_ONCE ? serve_requests(v) : SERVED_ENOUGH;
+
+			if (likely(served == SERVED_RUN))
+				continue;
+			if (served == SERVED_ENOUGH)
+				kvm_pv_switch_out(v);
+			return served == SERVED_STOP ? RUN_STOPPED : served == SERVED_SLEEP ? RUN_HALTED : RUN_EXPIRED;
+		}
+		if (unlikely(!arm_limit(limit))) {
+			kvm_pv_switch_out(v);
 			return RUN_EXPIRED;
+		}
 #ifdef TF_TEST_HOOKS
 		test_hook_before_entry(v);
 #endif
@@ -79,6 +160,8 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 			vcpu_entry_refused(v);
 			return RUN_STOPPED;
 		}
+		if (unlikely(v->kvm.eoi_left))
+			kvm_pv_take_eoi(v);
 		switch (exit_handle(v)) {
 		case ACT_NEXT:
 			advance(v);

@@ -45,7 +45,7 @@ static uint64_t piece(const struct string_op *s, uint64_t linear, uint64_t offse
 }
 
 /* The UART takes a run of bytes at once: the same effect, without a look-up for each. */
-static uint64_t out_run(struct vcpu *v, const struct string_op *s, const uint8_t *data, uint64_t n)
+static uint64_t out_locked(struct vcpu *v, const struct string_op *s, const uint8_t *data, uint64_t n)
 {
 	struct bus *bus = &v->vm->pio;
 	struct bus_range *r = bus_find(bus, s->io.port);
@@ -65,7 +65,15 @@ static uint64_t out_run(struct vcpu *v, const struct string_op *s, const uint8_t
 	return n;
 }
 
-static uint64_t in_run(struct vcpu *v, const struct string_op *s, uint8_t *data, uint64_t n)
+static uint64_t out_run(struct vcpu *v, const struct string_op *s, const uint8_t *data, uint64_t n)
+{
+	spin_lock(&v->vm->lock);
+	n = out_locked(v, s, data, n);
+	spin_unlock(&v->vm->lock);
+	return n;
+}
+
+static uint64_t in_locked(struct vcpu *v, const struct string_op *s, uint8_t *data, uint64_t n)
 {
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t at = s->down ? n - 1 - i : i;
@@ -76,6 +84,14 @@ static uint64_t in_run(struct vcpu *v, const struct string_op *s, uint8_t *data,
 		if (rdtsc() >= s->until)
 			return i + 1;
 	}
+	return n;
+}
+
+static uint64_t in_run(struct vcpu *v, const struct string_op *s, uint8_t *data, uint64_t n)
+{
+	spin_lock(&v->vm->lock);
+	n = in_locked(v, s, data, n);
+	spin_unlock(&v->vm->lock);
 	return n;
 }
 

@@ -1,14 +1,13 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
-#include "arch/x86_64/percpu.h"
+#include "arch/x86_64/smp.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/exit.h"
 #include "guest/fpu.h"
 #include <tf/string.h>
 
-/* Whose registers each CPU holds. */
-static struct vcpu *owner[MAX_CPUS];
+enum { CODE16 = 0x9b }; /* access rights of CS in real mode */
 
 static uint64_t lapic_now(void *ctx)
 {
@@ -49,8 +48,11 @@ enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 	memset(v, 0, sizeof(*v));
 	v->vm = vm;
 	v->id = id;
+	v->on_cpu = NO_CPU;
+	v->timers = (struct spinlock)SPINLOCK_INIT(RANK_TIMERS);
 	if ((e = frame_alloc_zero(&v->apic_page)) || (e = fpu_create(v)))
 		goto fail;
+	fpu_reset(v); /* it is switched in before its first life begins */
 	v->lapic_host = (struct dev_host){ .ctx = v, .hz = tsc_hz >> LAPIC_TSC_SHIFT, .now = lapic_now,
 					   .arm = lapic_arm, .irq = lapic_no_line };
 	struct vmx_vcpu_setup setup = {
@@ -61,6 +63,8 @@ enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 		.virtual_apic = v->apic_page,
 		.apic_access = vm->apic_access,
 		.use_apic = vm->cfg.apicv,
+		.posted = virt_to_phys(&v->posted),
+		.pause_loops = vm->cfg.vcpus > 1,
 	};
 	if ((e = vmx_vcpu_init(&v->vmx, &setup)))
 		goto fail;
@@ -95,18 +99,15 @@ void vcpu_set_segment(unsigned s, uint16_t sel, uint64_t base, uint32_t limit, u
 	vmcs_write(VMCS_GUEST_AR(s), ar);
 }
 
-void vcpu_reset(struct vcpu *v)
+/* What power-up and INIT have in common: general, segment and debug registers, and the mode. The VMCS is loaded. */
+static void reset_registers(struct vcpu *v, uint64_t cache_bits)
 {
-	enum { DATA16 = 0x93, CODE16 = 0x9b, LDT = 0x82, TSS32 = 0x8b };
+	enum { DATA16 = 0x93, LDT = 0x82, TSS32 = 0x8b };
 
-	vcpu_switch_out(v);
-	vmx_vcpu_unload(&v->vmx); /* an entry that failed leaves open whether it is launched */
-	vmx_vcpu_load(&v->vmx);
 	memset(v->vmx.gpr, 0, sizeof(v->vmx.gpr));
+	v->vmx.gpr[RDX] = v->vm->cpuid.basic[1].eax;
 	v->vmx.pending_event = v->vmx.pending_len = 0;
 	vmcs_write(VMCS_ENTRY_INTR_INFO, 0); /* an entry that failed left it valid */
-	v->requests = REQ_EVENT | REQ_APIC;
-	v->halted = v->nmi_pending = v->watched = false;
 	for (unsigned s = SEG_ES; s <= SEG_GS; s++)
 		vcpu_set_segment(s, 0, 0, 0xffff, DATA16);
 	vcpu_set_segment(SEG_CS, 0xf000, 0xffff0000, 0xffff, CODE16);
@@ -125,17 +126,68 @@ void vcpu_reset(struct vcpu *v)
 	vmcs_write(VMCS_GUEST_ACTIVITY, ACTIVITY_ACTIVE);
 	vmcs_write(VMCS_GUEST_PENDING_DEBUG, 0);
 	vcpu_enter_ia32e(false);
-	cr_set(v, CR0_ET | CR0_NW | CR0_CD, 0);
-	msr_reset(v);
-	fpu_reset(v);
+	cr_set(v, CR0_ET | cache_bits, 0);
 	memset(v->dr, 0, sizeof(v->dr));
 	v->dr6 = DR6_RESET;
 	v->cr2 = 0;
-	vlapic_init(&v->lapic, phys_to_virt(v->apic_page), v->id, v->id == 0, true, &v->lapic_host, &vcpu_lapic_ops, v);
+}
+
+static void reset_events(struct vcpu *v)
+{
+	v->halted = v->nmi_pending = v->watched = false;
+	vcpu_forget_posted(v);
+	v->next_len = 0;
+	v->wait_sipi = v->id != 0;
+	kvm_pv_reset(v);
+	memset(v->tmr_seen, 0xff, sizeof(v->tmr_seen));
+}
+
+void vcpu_reset(struct vcpu *v)
+{
+	bool bsp = v->id == 0;
+
+	vcpu_switch_out(v);
+	vmx_vcpu_unload(&v->vmx); /* an entry that failed leaves open whether it is launched */
+	vmx_vcpu_load(&v->vmx);
+	v->started = bsp;
+	v->apic_redirected = true;
+	reset_events(v);
+	reset_registers(v, CR0_NW | CR0_CD);
+	msr_reset(v);
+	fpu_reset(v);
+	vlapic_init(&v->lapic, phys_to_virt(v->apic_page), v->id, bsp, bsp, &v->lapic_host, &vcpu_lapic_ops, v);
 	v->lapic.phys_bits = (uint8_t)v->vm->cpuid.phys_bits;
 	v->lapic.tsc_to_host = lapic_tsc_to_host;
-	memset(v->tmr_seen, 0xff, sizeof(v->tmr_seen));
 	vmx_vcpu_flush(&v->vmx);
+	if (bsp)
+		vcpu_request(v, REQ_EVENT | REQ_APIC);
+}
+
+void vcpu_init_signal(struct vcpu *v)
+{
+	vcpu_switch_out(v); /* for the debug registers */
+	reset_events(v);
+	reset_registers(v, vmcs_read(VMCS_CR0_SHADOW) & (CR0_NW | CR0_CD));
+	msr_init_signal();
+	vlapic_reset(&v->lapic);
+	vmx_vcpu_flush(&v->vmx);
+	vcpu_switch_in(v);
+	if (!v->wait_sipi)
+		vcpu_request(v, REQ_EVENT | REQ_APIC);
+}
+
+void vcpu_startup(struct vcpu *v, uint8_t vector)
+{
+	if (!v->wait_sipi)
+		return;
+	v->wait_sipi = false;
+	if (!v->started) {
+		v->started = true;
+		msr_set_tsc(v); /* the VM's */
+	}
+	vcpu_request(v, REQ_EVENT | REQ_APIC);
+	vcpu_set_segment(SEG_CS, (uint16_t)(vector << 8), (uint64_t)vector << 12, 0xffff, CODE16);
+	vmcs_write(VMCS_GUEST_RIP, 0);
 }
 
 void vcpu_set_entry(struct vcpu *v, const struct load_entry *e)
@@ -168,11 +220,11 @@ void vcpu_set_entry(struct vcpu *v, const struct load_entry *e)
 
 void vcpu_switch_out(struct vcpu *v)
 {
-	struct vcpu **o = &owner[this_cpu()->id];
+	struct cpu *c = this_cpu();
 
-	if (*o != v)
+	if (c->guest != v)
 		return;
-	*o = NULL;
+	c->guest = NULL;
 	fpu_save(v);
 	msr_switch_out(v);
 	v->dr[0] = read_dr0();
@@ -185,13 +237,14 @@ void vcpu_switch_out(struct vcpu *v)
 
 void vcpu_switch_in(struct vcpu *v)
 {
-	struct vcpu **o = &owner[this_cpu()->id];
+	struct cpu *c = this_cpu();
+
 
 	vmx_vcpu_load(&v->vmx);
-	if (*o == v)
+	if (c->guest == v)
 		return;
-	if (*o)
-		vcpu_switch_out(*o);
+	if (c->guest)
+		vcpu_switch_out(c->guest);
 	fpu_restore(v);
 	msr_switch_in(v);
 	write_dr0(v->dr[0]);
@@ -200,35 +253,58 @@ void vcpu_switch_in(struct vcpu *v)
 	write_dr3(v->dr[3]);
 	write_dr6(v->dr6);
 	write_cr2(v->cr2);
-	*o = v;
+	c->guest = v;
 }
 
 void vcpu_arm(struct vcpu *v, enum vcpu_timer t, uint64_t tsc)
 {
-	uint64_t next = DEV_NEVER;
+	uint64_t next = DEV_NEVER, before;
 
-	if (t >= NTIMERS || v->deadlines[t] == tsc)
+	if (t >= NTIMERS)
 		return;
+	spin_lock(&v->timers);
 	v->deadlines[t] = tsc;
 	for (unsigned i = 0; i < NTIMERS; i++)
 		next = MIN(next, v->deadlines[i]);
-	if (next != v->next_deadline) {
-		v->next_deadline = next;
+	before = v->next_deadline;
+	__atomic_store_n(&v->next_deadline, next, __ATOMIC_RELEASE);
+	spin_unlock(&v->timers);
+	if (next != before)
 		v->vm->host->deadline(v);
-	}
+}
+
+/* Takes it, if it is due. */
+static bool timer_due(struct vcpu *v, enum vcpu_timer t, uint64_t now)
+{
+	if (__atomic_load_n(&v->deadlines[t], __ATOMIC_RELAXED) > now)
+		return false;
+	vcpu_arm(v, t, DEV_NEVER);
+	return true;
 }
 
 void vcpu_timers_due(struct vcpu *v, uint64_t now)
 {
-	for (unsigned t = 0; t < NTIMERS; t++) {
-		if (v->deadlines[t] > now)
+	struct vm *vm = v->vm;
+	bool over = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_STOPPED; /* what was armed while it stopped dies here */
+
+	if (timer_due(v, TIMER_LAPIC, now) && !over)
+		vlapic_tick(&v->lapic);
+	if (v->id != 0)
+		return;
+	for (enum vcpu_timer t = TIMER_PIT; t < TIMER_RESTART; t++) {
+		if (__atomic_load_n(&v->deadlines[t], __ATOMIC_RELAXED) > now)
 			continue;
-		vcpu_arm(v, t, DEV_NEVER);
-		if (t == TIMER_LAPIC)
-			vlapic_tick(&v->lapic);
-		else if (t == TIMER_RESTART)
-			v->vm->host->restart(v->vm);
-		else
-			board_timer(v->vm, t);
+		spin_lock(&vm->lock);
+		if (timer_due(v, t, now) && !over) /* it may have been put off meanwhile */
+			board_timer(vm, t);
+		spin_unlock(&vm->lock);
 	}
+	if (timer_due(v, TIMER_RESTART, now))
+		vm->host->restart(vm);
+}
+
+void vcpu_release(struct vcpu *v)
+{
+	vcpu_switch_out(v);
+	vmx_vcpu_unload(&v->vmx);
 }

@@ -1,16 +1,26 @@
 /* One vCPU: what VT-x holds (vmx/), and everything else that belongs to its CPU. */
 #pragma once
+#include "arch/x86_64/lock.h"
 #include "guest/dev/vlapic.h"
 #include "guest/insn.h"
+#include "guest/kvm_pv.h"
+#include "guest/mtrr.h"
 #include "vmx/event.h"
 #include "vmx/vcpu.h"
 
 struct vm;
 
 /* Reasons to look up before the next entry. */
-#define REQ_EVENT BIT(0) /* an interrupt or NMI may have become deliverable */
-#define REQ_STOP  BIT(1) /* the VM is stopping */
-#define REQ_APIC  BIT(2) /* the local APIC's mode changed */
+#define REQ_EVENT   BIT(0) /* an interrupt or NMI may have become deliverable */
+#define REQ_STOP    BIT(1) /* the VM is stopping */
+#define REQ_RESET   BIT(2) /* a new life of the VM begins */
+#define REQ_INIT    BIT(3) /* INIT has arrived */
+#define REQ_SIPI    BIT(4) /* and a start-up IPI, for sipi_vector */
+#define REQ_APIC    BIT(5) /* the local APIC's mode changed */
+#define REQ_LINT    BIT(6) /* the 8259s' INTR, which is wired to LINT0, has changed */
+#define REQ_CONSOLE BIT(7) /* the console has input, or room for output again */
+#define REQ_CLOCK   BIT(8) /* the TSC of another vCPU was moved: kvm_pv_update_clock() */
+#define REQ_PAUSE   BIT(9) /* a sibling has lost its CPU: see pause_exits in vmx/vcpu.h */
 
 enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, TIMER_WATCHDOG, TIMER_RESTART, NTIMERS };
 
@@ -19,9 +29,25 @@ enum switched_msr { SWITCH_STAR, SWITCH_LSTAR, SWITCH_CSTAR, SWITCH_FMASK, SWITC
 
 /* Instructions that accessed devices lately: what these bytes mean. */
 #define DECODED 4
+#define NO_CPU  (-1)
 struct decoded { uint64_t bytes[2]; struct insn insn; };
 
+/*
+ * What other CPUs bring to a local APIC, whose state is its own CPU's alone: a bit for each vector. The descriptor is the
+ * CPU's own where it has posted interrupts (SDM 3C, "Posted-Interrupt Processing"). Level-triggered ones, for which the CPU
+ * has no place there, are beside it.
+ */
+struct posted {
+	uint32_t edge[8];
+	uint32_t flags;    /* POSTED_* */
+	uint32_t reserved[7];
+	uint32_t level[8];
+} __attribute__((aligned(64)));
+#define POSTED_ON    BIT(0) /* outstanding notification: in `edge` there is something new */
+#define POSTED_LEVEL BIT(1) /* ours: in `level` */
+
 struct vcpu {
+	struct posted posted;   /* written by all CPUs, atomically; first, as Bochs 3.0 wants it at the start of a page */
 	struct vmx_vcpu vmx;
 	struct vm *vm;
 	uint32_t id;
@@ -29,11 +55,18 @@ struct vcpu {
 	bool halted;            /* in HLT; wakes on an event */
 	bool halted_if;         /* RFLAGS.IF when it halted */
 	bool halted_nmi;        /* NMIs were not blocked then */
-	bool nmi_pending;
+	bool nmi_pending;       /* atomic */
+	uint8_t sipi_vector;    /* of REQ_SIPI */
+	bool started;           /* it has had one */
+	bool ended;             /* it has stopped, and its VM knows */
+	bool apic_redirected;   /* by the APIC-access page; the VM's lock */
+	bool wait_sipi;         /* takes nothing but a startup IPI (SDM 3A, "MP Initialization Protocol") */
 	bool watched;           /* it has not been able to take an interrupt since vcpu_look() */
+	uint32_t pauses;        /* PAUSE exits, where each PAUSE is made to exit */
 	uint8_t next_len;       /* length of an instruction that we decoded ourselves; 0: the VMCS knows it */
 	struct decoded decoded[DECODED];
 	uint64_t tsc_offset, tsc_adjust;
+	struct spinlock timers; /* the two that follow: a sibling may program a device that is on this vCPU's time */
 	uint64_t next_deadline; /* the earliest of deadlines[] */
 	uint64_t deadlines[NTIMERS];
 
@@ -46,12 +79,19 @@ struct vcpu {
 	uint64_t dr[4], dr6, cr2;
 	uint64_t xcr0, xss;
 	uint64_t misc_enable, mcg_status;
+	struct mtrrs mtrr;
+	struct kvm_pv kvm;
 	void *fpu;              /* XSAVE area */
 	hpa_t fpu_frame;
 
 	void *sched;            /* the scheduler's, core/ */
+	uint32_t home;          /* the CPU that it belongs to; written by the scheduler alone, and only when no registers of it
+	                         * are left on the one before (vcpu_release). All state that is not shared is that CPU's. */
+	int32_t on_cpu;         /* where it has the CPU, or NO_CPU; atomic, the scheduler's */
 	uint64_t exits[EXIT_NKINDS];
 	uint64_t ran;           /* TSC ticks that it had the CPU */
+	uint64_t waited;        /* TSC ticks that it wanted it and did not have it; the scheduler's, as is `ran` */
+	uint64_t migrations;    /* CPUs that it came to */
 	uint64_t looked, looked_ran; /* TSC and `ran` at the last vcpu_look() */
 };
 
@@ -65,13 +105,22 @@ enum run_result {
 /* How long a vCPU may run. Written by the scheduler, also from interrupt handlers while the vCPU runs. */
 struct run_limit {
 	uint64_t until;  /* TSC; 0 makes the vCPU return at once */
+	bool crowded;    /* a sibling waits for a CPU: a vCPU that only spins need not have this one */
 	uint64_t armed;  /* without a preemption timer: what the local APIC timer is set to */
 };
 
 __must_check enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);
 void vcpu_destroy(struct vcpu *v);
-/* Power-up state (SDM 3A, "Processor State After Reset"), for a start of the VM. */
+/* Power-up state (SDM 3A, "Processor State After Reset"), for a start of the VM. All but the first wait for a startup IPI. */
 void vcpu_reset(struct vcpu *v);
+/*
+ * INIT (SDM 3A, "IA-32 and Intel 64 Processor States Following Power-up, Reset, or INIT"): what is neither a general register
+ * nor decides the mode stays. Then the bootstrap processor starts at its reset vector, the others wait for a startup IPI. The
+ * vCPU is on this CPU, outside of the guest.
+ */
+void vcpu_init_signal(struct vcpu *v);
+/* A startup IPI: nothing happens unless it waits for one. The same holds. */
+void vcpu_startup(struct vcpu *v, uint8_t vector);
 /* Sets the registers that a loader left. The vCPU's VMCS must be loaded. */
 struct load_entry;
 void vcpu_set_entry(struct vcpu *v, const struct load_entry *e);
@@ -82,13 +131,28 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit);
 void vcpu_switch_in(struct vcpu *v);
 /* Saves the registers of the vCPU that is on this CPU, if `v` is (before it is destroyed or moves). */
 void vcpu_switch_out(struct vcpu *v);
+/* Takes all of `v` off this CPU, its home, so that another can have it. */
+void vcpu_release(struct vcpu *v);
+/*
+ * The scheduler has seen RUN_STOPPED of this vCPU, which is off this CPU now. True for the last one: nothing of the VM runs
+ * any more.
+ */
+bool vcpu_stopped(struct vcpu *v);
 
+/* On the vCPU's own CPU, before it goes on. */
 static inline void vcpu_request(struct vcpu *v, uint32_t req)
 {
 	__atomic_fetch_or(&v->requests, req, __ATOMIC_RELEASE);
 }
+/* From any CPU: it serves the request at once, wherever it is, asleep or running. */
+void vcpu_signal(struct vcpu *v, uint32_t req);
 /* Something may have become deliverable: look before the next entry, wake it from HLT. */
 void vcpu_kick(struct vcpu *v);
+/* Is there something to look at, so that it must not sleep? To be asked after it was marked as sleeping. */
+static inline bool vcpu_due(const struct vcpu *v)
+{
+	return __atomic_load_n(&v->requests, __ATOMIC_SEQ_CST) || __atomic_load_n(&v->posted.flags, __ATOMIC_SEQ_CST);
+}
 /* Sets one timer's deadline (TSC; DEV_NEVER: off). */
 void vcpu_arm(struct vcpu *v, enum vcpu_timer t, uint64_t tsc);
 /* Runs what is due at `now` and tells the scheduler the next deadline. */
@@ -96,7 +160,18 @@ void vcpu_timers_due(struct vcpu *v, uint64_t now);
 
 /* --- events, guest/irq.c */
 void vcpu_deliver(struct vcpu *v);
+/* Takes what other CPUs have posted into the local APIC. */
+void vcpu_take_posted(struct vcpu *v);
+/* INIT: what has come until now is lost. */
+void vcpu_forget_posted(struct vcpu *v);
+/* Asleep, would it wake? */
 bool vcpu_has_event(struct vcpu *v);
+/* Is the vector requested and not taken yet, wherever it is on its way? */
+bool vcpu_requested(const struct vcpu *v, uint8_t vector);
+/* The handler of IRQ_VECTOR_POSTED: one came for the vCPU of this CPU while it was not in its guest. */
+void vcpu_posted_interrupt(void *ctx);
+/* INTR follows the 8259s; the VM's lock is held. */
+void vcpu_lint0(struct vcpu *v);
 void vcpu_apic_mode_changed(struct vcpu *v);
 /*
  * Has it been able to take an interrupt since the last call? If not, *silent is for how long: the time that it had the CPU,

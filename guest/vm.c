@@ -2,6 +2,7 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/smp.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/acpi_tables.h"
 #include "guest/exit.h"
@@ -132,18 +133,21 @@ enum tf_err vm_create(const struct vm_config *cfg, uint32_t id, const struct loa
 		return e;
 	struct vm *vm = phys_to_virt(frame);
 	memset(vm, 0, sizeof(*vm));
+	vm->lock = (struct spinlock)SPINLOCK_INIT(RANK_VM);
 	vm->cfg = *cfg;
 	vm->id = id;
 	vm->load = *load;
 	vm->console = console;
 	vm->host = host;
-	cpuid_table_init(&vm->cpuid, cfg->hypervisor_bit, cfg->vcpus, tsc_hz);
+	cpuid_table_init(&vm->cpuid, cfg->hypervisor, cfg->vcpus, tsc_hz);
 	if ((e = create_memory(vm, why)))
 		goto fail;
 	*why = "no memory for a vCPU";
 	for (uint32_t i = 0; i < cfg->vcpus; i++, vm->nvcpus++)
 		if ((e = vcpu_create(vm, i, &vm->vcpus[i])))
 			goto fail;
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		vcpu_release(vm->vcpus[i]);
 	*why = "the board does not fit on its buses";
 	if ((e = board_create(vm)))
 		goto fail;
@@ -157,19 +161,22 @@ fail:
 
 void vm_start(struct vm *vm)
 {
-	vm->state = VM_STARTING;
 	vm->by_watchdog = vm->stop == VM_STOP_WATCHDOG;
-	vm->stop = VM_STOP_NONE;
+	vm->nstopped = vm->nreset = 0;
 	vm->start_cleared = 0;
+	vm->start_tsc = rdtsc();
 	vm->starts++;
-	mtrr_reset(&vm->mtrr, vm->cpuid.phys_bits);
+	__atomic_store_n(&vm->stop, VM_STOP_NONE, __ATOMIC_SEQ_CST);
+	/* From here on a vCPU that is woken by something late does not take itself for stopped: vcpu_stopped(). */
+	__atomic_store_n(&vm->state, VM_STARTING, __ATOMIC_SEQ_CST);
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
 		for (unsigned t = 0; t < NTIMERS; t++)
 			vcpu_arm(vm->vcpus[i], t, DEV_NEVER);
-		vcpu_reset(vm->vcpus[i]);
+		__atomic_store_n(&vm->vcpus[i]->ended, false, __ATOMIC_SEQ_CST);
+		__atomic_store_n(&vm->vcpus[i]->requests, 0, __ATOMIC_SEQ_CST);
 	}
-	board_reset(vm);
-	vm->host->wake(vm->vcpus[0]);
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		vcpu_signal(vm->vcpus[i], REQ_RESET);
 }
 
 static void *load_at(void *ctx, gpa_t gpa, uint64_t len) { return mem_at(ctx, gpa, len); }
@@ -192,6 +199,8 @@ static enum tf_err load_guest(struct vm *vm, struct load_entry *entry, const cha
 
 void vm_start_step(struct vm *vm)
 {
+	if (__atomic_load_n(&vm->nreset, __ATOMIC_ACQUIRE) < vm->nvcpus)
+		return; /* some vCPU is still in its last life */
 	uint64_t n = mem_clear(&vm->mem, vm->start_cleared, CLEAR_PIECE);
 	struct load_entry entry;
 	const char *why;
@@ -206,28 +215,80 @@ void vm_start_step(struct vm *vm)
 		vm_stop(vm, VM_STOP_ERROR);
 		return;
 	}
-	/* Power-up time is now: the clearing is not part of the guest's life. */
-	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		vcpu_reset(vm->vcpus[i]);
+	/*
+	 * Power-up time is now: the clearing is not part of the guest's life. The other vCPUs, which wait for a start-up IPI,
+	 * take it then.
+	 */
+	vm->start_tsc = rdtsc();
+	vcpu_reset(vm->vcpus[0]);
+	spin_lock(&vm->lock);
 	board_reset(vm);
+	spin_unlock(&vm->lock);
 	vcpu_set_entry(vm->vcpus[0], &entry);
 	vcpu_switch_in(vm->vcpus[0]);
-	vm->state = VM_RUNNING;
+	enum vm_state starting = VM_STARTING;
+	if (!__atomic_compare_exchange_n(&vm->state, &starting, VM_RUNNING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return; /* it has been stopped meanwhile */
 	log_info("guest", "vm=%s event=started kernel=%s memory=%luM entry=%lx", vm->cfg.name, vm->cfg.kernel,
 		 vm->mem.bytes >> 20, entry.rip);
 }
 
-void vm_stop(struct vm *vm, enum vm_stop how)
+/* True for the first who wants to end it. */
+static bool claim_stop(struct vm *vm, enum vm_stop how)
 {
-	if (vm->state == VM_STOPPED)
-		return;
-	vm->state = VM_STOPPED;
-	vm->stop = how;
+	enum vm_stop none = VM_STOP_NONE;
+
+	return __atomic_compare_exchange_n(&vm->stop, &none, how, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/*
+ * Each vCPU has its part in a stop, and whoever stops the VM has one, too: nothing of it goes on when the last has ended.
+ */
+static bool last_part(struct vm *vm)
+{
+	return __atomic_add_fetch(&vm->nstopped, 1, __ATOMIC_ACQ_REL) == vm->nvcpus + 1;
+}
+
+bool vcpu_stopped(struct vcpu *v)
+{
+	if (v->ended || __atomic_load_n(&v->vm->state, __ATOMIC_SEQ_CST) != VM_STOPPED)
+		return false;
+	__atomic_store_n(&v->ended, true, __ATOMIC_SEQ_CST);
+	return last_part(v->vm);
+}
+
+static void stop_all(struct vm *vm)
+{
+	__atomic_store_n(&vm->state, VM_STOPPED, __ATOMIC_RELEASE);
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
-		vcpu_request(vm->vcpus[i], REQ_STOP);
 		for (unsigned t = 0; t < NTIMERS; t++)
 			vcpu_arm(vm->vcpus[i], t, DEV_NEVER);
-		vm->host->wake(vm->vcpus[i]);
+		vcpu_signal(vm->vcpus[i], REQ_STOP);
+	}
+	if (last_part(vm))
+		vm->host->stopped(vm);
+}
+
+bool vm_stop(struct vm *vm, enum vm_stop how)
+{
+	bool claimed = claim_stop(vm, how);
+
+	if (claimed)
+		stop_all(vm);
+	return claimed;
+}
+
+static void flush_here(void *ctx) { vm_flush_stale(ctx); }
+
+void vm_flush_ept(struct vm *vm)
+{
+	__atomic_fetch_add(&vm->ept_changes, 1, __ATOMIC_SEQ_CST);
+	vm_flush_stale(vm);
+	for (uint32_t i = 0; i < vm->nvcpus; i++) {
+		int32_t cpu = __atomic_load_n(&vm->vcpus[i]->on_cpu, __ATOMIC_SEQ_CST);
+
+		if (cpu != NO_CPU && (uint32_t)cpu != this_cpu()->id)
+			smp_call((uint32_t)cpu, flush_here, vm);
 	}
 }
 
@@ -284,7 +345,7 @@ void vm_stop_report(struct vcpu *v, enum vm_stop how, const char *fmt, ...)
 	char text[STOP_TEXT];
 	va_list ap;
 
-	if (v->vm->state == VM_STOPPED)
+	if (!claim_stop(v->vm, how))
 		return;
 	va_start(ap, fmt);
 	tf_vsnprintf(text, sizeof(text), fmt, ap);
@@ -293,5 +354,5 @@ void vm_stop_report(struct vcpu *v, enum vm_stop how, const char *fmt, ...)
 		  vmx_exit_name(v->vmx.exit.reason), text);
 	report_registers(v);
 	report_code(v);
-	vm_stop(v->vm, how);
+	stop_all(v->vm);
 }

@@ -5,6 +5,7 @@
 #define VM_NAME_MAX     32
 #define VM_MAX_MODULES  8
 #define VM_MAX_VCPUS    64
+#define VM_MAX_CPUS     256
 #define VM_MEMORY_MIN   MiB(4)
 #define VM_MEMORY_MAX   GiB(1024)
 #define VM_WEIGHT_DEFAULT 100
@@ -15,6 +16,9 @@
 
 enum vm_kind { VM_AUTO, VM_LINUX, VM_MULTIBOOT, VM_MULTIBOOT2 };
 enum vm_on_exit { VM_ON_EXIT_HALT, VM_ON_EXIT_RESTART };
+enum vm_latency { VM_LATENCY_NORMAL, VM_LATENCY_LOW };
+enum vm_core { VM_CORE_SHARED, VM_CORE_DEDICATED };
+enum vm_hypervisor { VM_HYPERVISOR_OFF, VM_HYPERVISOR_ON, VM_HYPERVISOR_KVM };
 enum vm_console { VM_CONSOLE_MUX, VM_CONSOLE_COM2, VM_CONSOLE_NONE };
 
 struct vm_config {
@@ -28,11 +32,16 @@ struct vm_config {
 	uint64_t memory;                           /* bytes, a multiple of 4 KiB */
 	uint32_t vcpus;
 	uint32_t weight;                           /* 1 to 10000 */
+	uint32_t cap;                              /* percent of a CPU that each vCPU gets at most; 0: all of it */
+	uint32_t reservation;                      /* percent of a CPU that each vCPU gets if it wants it */
+	uint64_t cpus[VM_MAX_CPUS / 64];           /* the CPUs that its vCPUs may run on, a bit each; all 0: any */
+	enum vm_latency latency;
+	enum vm_core core;
 	enum vm_console console;
 	enum vm_on_exit on_exit;
 	uint32_t watchdog_ms;                      /* 0: none */
 	bool autostart;
-	bool hypervisor_bit;                       /* CPUID.1:ECX[31] and the Trefoil leaves */
+	enum vm_hypervisor hypervisor;             /* CPUID.1:ECX[31], and whose leaves stand at 40000000h */
 	bool apicv;                                /* false: plain APIC emulation even where the CPU could do it */
 #ifdef TF_TEST_HOOKS
 	char mutate[MUTATE_MAX];                   /* VMCS fields to mutate: COUNT:SEED:RUN */

@@ -17,6 +17,8 @@
 #define PTE_HIGH     0x7ff0000000000000ull /* bits 62:52: ignored in 4-level paging, reserved in PAE paging */
 #define PSE_RESERVED(phys) ((uint32_t)(BIT(22) - BIT(13 + MIN(phys, 40u) - 32))) /* of a 4 MiB entry: above the width, and bit 21 */
 
+#define WALK_TRIES 8
+
 struct walk {
 	struct vcpu *v;
 	uint64_t cr0, cr4, efer;
@@ -33,14 +35,16 @@ static void *entry_at(struct walk *w, uint64_t table, unsigned index, unsigned w
 	return mem_at(&w->v->vm->mem, GPA((table & w->phys_mask) + (uint64_t)index * width), width);
 }
 
-static void set_flags(void *pte, unsigned width, uint64_t entry, uint64_t flags)
+/* False: another vCPU has changed the entry meanwhile. */
+static bool set_flags(void *pte, unsigned width, uint64_t entry, uint64_t flags)
 {
+	uint32_t half = (uint32_t)entry;
+
 	if ((entry & flags) == flags)
-		return;
+		return true;
 	if (width == 8)
-		__atomic_fetch_or((uint64_t *)pte, flags, __ATOMIC_RELAXED);
-	else
-		__atomic_fetch_or((uint32_t *)pte, (uint32_t)flags, __ATOMIC_RELAXED);
+		return __atomic_compare_exchange_n((uint64_t *)pte, &entry, entry | flags, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	return __atomic_compare_exchange_n((uint32_t *)pte, &half, half | (uint32_t)flags, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 /* SDM 3A, "Access Rights" */
@@ -69,9 +73,9 @@ static bool key_permits(const struct walk *w, uint64_t entry)
 	return !(rights & PKRU_AD) && !((rights & PKRU_WD) && w->write && (w->user || (w->cr0 & CR0_WP)));
 }
 
-/* Walks `levels` levels of `bits` index bits each, from `table`. */
-static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, int levels, unsigned bits,
-			       gpa_t *out, uint32_t *error)
+/* Walks `levels` levels of `bits` index bits each, from `table`. TF_EAGAIN: an entry has changed meanwhile. */
+static enum tf_err walk_once(struct walk *w, uint64_t table, uint64_t linear, int levels, unsigned bits,
+			     gpa_t *out, uint32_t *error)
 {
 	unsigned width = bits == 9 ? 8 : 4;
 	bool u = true, wr = true, nx = false;
@@ -111,9 +115,11 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 			}
 			if (!permitted(w, u, wr, nx))
 				return TF_EFAULT;
-			set_flags(p, width, e, PTE_A | (w->write ? PTE_D : 0));
-			for (int up = level + 1; up < levels; up++)
-				set_flags(used[up], width, entries[up], PTE_A);
+			bool same = true;
+			for (int up = levels - 1; up > level; up--)
+				same &= set_flags(used[up], width, entries[up], PTE_A);
+			if (!same || !set_flags(p, width, e, PTE_A | (w->write ? PTE_D : 0)))
+				return TF_EAGAIN;
 			uint64_t frame = width == 8 ? e & w->phys_mask : (e & 0xfffff000) | (large ? PTE_PSE36(e) : 0);
 			out->v = (frame & ~(BIT(shift) - 1)) | (linear & (BIT(shift) - 1));
 			return TF_OK;
@@ -123,6 +129,17 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 		table = width == 8 ? e & PTE_FRAME : e & 0xfffff000;
 	}
 	return TF_EFAULT;
+}
+
+/* A guest whose tables change at each try gets a page fault, as it may from a CPU. */
+static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, int levels, unsigned bits,
+			       gpa_t *out, uint32_t *error)
+{
+	enum tf_err e = TF_EAGAIN;
+
+	for (unsigned i = 0; i < WALK_TRIES && e == TF_EAGAIN; i++)
+		e = walk_once(w, table, linear, levels, bits, out, error);
+	return e == TF_EAGAIN ? TF_EFAULT : e;
 }
 
 enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t *out, uint32_t *error)

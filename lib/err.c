@@ -14,6 +14,7 @@ static const char *const names[] = {
 	[TF_ENOTSUP] = "not-supported",
 	[TF_EFAULT] = "bad-address",
 	[TF_EIO] = "io-error",
+	[TF_EAGAIN] = "changed-meanwhile",
 };
 
 const char *tf_strerror(enum tf_err e)

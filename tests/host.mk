@@ -19,7 +19,7 @@ HOST_DATA   := $(patsubst %.asm,$(BUILD)/%.asm.o,$(wildcard guest/dsdt_aml.asm))
 # What VM exits do, over a CPU and a VMCS that are data (tests/vtx): linked by the programs that say so.
 HOST_VTX := $(filter-out $(PURE) guest/vm.c guest/mem.c guest/fpu.c guest/entry_failure.c,$(wildcard guest/*.c)) \
             vmx/event.c vmx/bitmap.c vmx/vcpu.c vmx/names.c $(wildcard tests/vtx/*.c)
-VTX_PROGRAMS := test_vtx test_vtx_control test_vtx_events fuzz_exits fuzz_walk
+VTX_PROGRAMS := test_cpuid test_kvm_pv test_vcpu_start test_vtx test_vtx_control test_vtx_events fuzz_exits fuzz_walk
 
 # Libraries that one program needs besides cmocka: LIBS_<program>.
 LIBS_test_insn_zydis := -lZydis
@@ -42,6 +42,7 @@ VTX_FUZZ_OBJS  := $(HOST_VTX:%.c=$(HOST)/fuzz-obj/%.o)
 $(HOST)/%/lib/string.o: HOST_RENAME := -DTF_HOST_RENAME -include tests/host_names.h
 # The headers of tests/vtx stand before the real ones.
 $(VTX_UNIT_OBJS) $(VTX_FUZZ_OBJS) $(VTX_PROGRAMS:%=$(HOST)/unit/%) $(VTX_PROGRAMS:%=$(HOST)/fuzz/%): HOST_FIRST := -Itests/vtx
+$(HOST)/unit/test_runq: HOST_FIRST := -Itests/sim
 $(VTX_PROGRAMS:%=$(HOST)/unit/%): $(HOST)/unit-vtx.a
 $(VTX_PROGRAMS:%=$(HOST)/fuzz/%): $(HOST)/fuzz-vtx.a
 $(VTX_PROGRAMS:%=$(HOST)/unit/%): HOST_VTX_LIB := $(HOST)/unit-vtx.a

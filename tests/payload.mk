@@ -2,7 +2,7 @@
 # What a guest must find as on the bare machine: the CPU, what exits do to it, devices
 PAYLOADS   := hello cpu memory exec spec hidden contract random
 PAYLOADS   += debug shadow nmi align deliver fpu paging64 fetch syscalls
-PAYLOADS   += board mmio string access lapic pc
+PAYLOADS   += board mmio string access lapic pc kvm
 # Attackers, and those beside them; measurements
 PAYLOADS   += crash hang hostile hypercube probe neighbour
 PAYLOADS   += echo spin latency switch bench

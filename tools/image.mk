@@ -25,7 +25,7 @@ run:
 	tools/run.sh $(BUILD) $(GUESTS)
 
 layers: all
-	$(Q)/usr/bin/python3 tools/check-layers.py $(BUILD) $(PURE)
+	$(Q)/usr/bin/python3 tools/check-layers.py $(BUILD) $(PURE) $(RUNQ)
 
 test:
 	tools/test.sh $(BUILD)

@@ -63,11 +63,12 @@ def start(arguments: argparse.Namespace) -> Emulator:
     if uefi and not os.path.exists(OVMF):
         raise EmulatorError("OVMF is missing: tools/setup.sh nested")
     if vtx_usable():
-        return Qemu(arguments.workdir, arguments.iso, kvm=True, memory=arguments.memory, bios=OVMF if uefi else "")
+        return Qemu(arguments.workdir, arguments.iso, kvm=True, cpus=arguments.cpus, memory=arguments.memory,
+                    bios=OVMF if uefi else "")
     build = find_bochs()
     ips = IPS_PACKAGED if build.debugger else IPS_FAST
     cpu = arguments.cpu or (DEFAULT_CPU if build.patched else PLAIN_CPU)
-    return Bochs(arguments.workdir, arguments.iso, cpu=cpu, memory=arguments.memory, ips=ips, sync="slowdown",
+    return Bochs(arguments.workdir, arguments.iso, cpu=cpu, cpus=arguments.cpus, memory=arguments.memory, ips=ips, sync="slowdown",
                  bios=OVMF if uefi else BIOS)
 
 
@@ -117,6 +118,7 @@ def main() -> int:
     parser.add_argument("iso")
     parser.add_argument("--memory", type=int, default=2048, help="MiB (default 2048)")
     parser.add_argument("--cpu", help="Bochs CPU model")
+    parser.add_argument("--cpus", type=int, default=1, help="how many (default 1)")
     parser.add_argument("--firmware", choices=["bios", "uefi"], default="bios")
     parser.add_argument("--workdir", default="build/run", help="where the emulator's files and logs go")
     arguments = parser.parse_args()

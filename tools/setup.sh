@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that a task needs, if they are missing.
-#   setup.sh [--check] [build|run|kvm|usb|bochs|test|nested]...      default: build run
+#   setup.sh [--check] [build|run|kvm|usb|bochs|test|nested|plot]...      default: build run
 # --check installs nothing: it prints the line that would, and fails, if a package is missing.
 set -euo pipefail
 
@@ -11,6 +11,7 @@ declare -A lists=(
 	[nested]="qemu-system-x86 seabios ipxe-qemu ovmf lz4 xz-utils bochs bochsbios vgabios busybox-static cpio nasm binutils"
 	[usb]="gdisk mtools"
 	[bochs]="g++ make patch xz-utils bochsbios vgabios"
+	[plot]="gnuplot-nox"
 	[test]="clang libclang-rt-dev llvm libcmocka-dev libzydis-dev libcapstone-dev python3-pytest python3-pytest-xdist qemu-system-x86 ovmf osslsigncode python3-pefile python3-pil gdisk"
 )
 

@@ -58,6 +58,7 @@ step build make -j"$jobs" all payloads || finish
 if [[ ! $only ]]; then
 	step layers make layers
 	counted unit make -k -j"$jobs" unit
+	counted sim make -k -j"$jobs" sim
 	counted fuzz make -k -j"$jobs" fuzz-ci
 fi
 counted system /usr/bin/python3 "$here/../tests/system/run.py" "$build" "$jobs" ${only:+-k "$only"}

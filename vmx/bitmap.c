@@ -81,6 +81,10 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode)
 	if (on && c->virtual_intr)
 		on |= PROC2_VIRTUAL_INTR;
 	vmx_set_proc2(v, on, all & ~on);
+	if (on & PROC2_VIRTUAL_INTR)
+		vmx_set_pin(v, PIN_POSTED_INTR, 0);
+	else
+		vmx_set_pin(v, 0, PIN_POSTED_INTR);
 	for (uint32_t m = 0; m < X2APIC_MSRS; m++)
 		msr_close(v, MSR_X2APIC_BASE + m);
 	if (on & PROC2_X2APIC)

@@ -1,11 +1,16 @@
 #include "vmx/caps.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/smp.h"
 #include "vmx/feature_control.h"
 #include "vmx/fields.h"
 #include <tf/log.h>
 #include <tf/string.h>
 
 struct vmx_caps vmx_caps;
+
+/* What vmx_probe() read: all CPUs must be like the first. */
+static struct vmx_caps read_first;
+static struct features { uint32_t signature, one_ecx, one_edx, seven_ebx, seven_ecx, seven_edx, xcr0, extended; } features_first;
 
 #define VMX_BASIC_SIZE(b)       ((uint32_t)((b) >> 32 & 0x1fff))
 #define VMX_BASIC_IO_INFO       BIT(54)
@@ -89,6 +94,18 @@ static void read_caps(struct vmx_caps *c)
 		c->exit2 = rdmsr(MSR_IA32_VMX_EXIT2);
 }
 
+/* Less what the operating system's own settings show there. */
+static struct features read_features(void)
+{
+	struct cpuid one = cpuid(1, 0), seven = cpuid(0, 0).eax >= 7 ? cpuid(7, 0) : (struct cpuid){ 0 };
+
+	return (struct features){
+		.signature = one.eax, .one_ecx = one.ecx & ~(uint32_t)CPUID_1_ECX_OSXSAVE, .one_edx = one.edx,
+		.seven_ebx = seven.ebx, .seven_ecx = seven.ecx & ~(uint32_t)CPUID_7_ECX_OSPKE, .seven_edx = seven.edx,
+		.xcr0 = one.ecx & CPUID_1_ECX_XSAVE ? cpuid(0xd, 0).eax : 0, .extended = cpuid(CPUID_EXTENDED, 0).edx,
+	};
+}
+
 enum tf_err vmx_probe(struct vmx_refusal *why)
 {
 	struct vmx_caps *c = &vmx_caps;
@@ -99,6 +116,8 @@ enum tf_err vmx_probe(struct vmx_refusal *why)
 	if (!(cpuid(CPUID_EXTENDED, 0).edx & CPUID_EXT_EDX_NX))
 		return refuse(why, "the NX bit", "enable execute disable in the firmware settings");
 	read_caps(c);
+	read_first = *c;
+	features_first = read_features();
 	const char *cpu_too_old = "this CPU's VT-x is too old; Trefoil needs Westmere (2010) or newer";
 	if (!vmx_may(c->proc, PROC_SECONDARY))
 		return refuse(why, "secondary processor-based VM-execution controls", cpu_too_old);
@@ -120,4 +139,18 @@ enum tf_err vmx_probe(struct vmx_refusal *why)
 	vmx_caps_derive(c);
 	vmx_caps_errata(c, cpuid(1, 0).eax);
 	return TF_OK;
+}
+
+const char *vmx_cpu_differs(void)
+{
+	struct vmx_refusal why;
+	struct vmx_caps c = { 0 };
+	struct features f = read_features();
+
+	if (check_cpu(&why))
+		return why.missing;
+	read_caps(&c);
+	if (memcmp(&c, &read_first, sizeof(c)) || test_hook_cpu_differs())
+		return "its VMX capabilities are not the boot CPU's";
+	return memcmp(&f, &features_first, sizeof(f)) ? "its CPUID features are not the boot CPU's" : NULL;
 }

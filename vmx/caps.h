@@ -37,6 +37,9 @@ struct vmx_refusal { const char *missing, *advice; };
  */
 __must_check enum tf_err vmx_probe(struct vmx_refusal *why);
 
+/* What of this CPU differs from the one that vmx_probe() ran on, so that it cannot run the same VMs; NULL: nothing. Opens VMX as that does. */
+const char *vmx_cpu_differs(void);
+
 /* Fills what follows from the capability words: preemption_shift and the features, preemption_timer to ept_ad. */
 void vmx_caps_derive(struct vmx_caps *c);
 /* Applies the errata of the CPU with this CPUID.1:EAX; after vmx_caps_derive(). */

@@ -9,8 +9,6 @@
 #include <tf/log.h>
 #include <tf/panic.h>
 
-static struct vmx_cpu boot_vmx; /* the boot CPU's; others come from frames */
-
 /* SDM 3C, "VMX Instruction Reference": CF = VMfailInvalid, ZF = VMfailValid */
 #define VMX_INSN_MEM(insn, operand, fail)                                                     \
 	__asm__ goto(insn " %0\n\tjbe %l[" #fail "]" : : "m"(operand) : "cc", "memory" : fail)
@@ -48,9 +46,9 @@ failed:
 enum tf_err vmx_cpu_enable(void)
 {
 	struct cpu *c = this_cpu();
-	struct vmx_cpu *vc = &boot_vmx;
+	struct vmx_cpu *vc = (struct vmx_cpu *)c->vmx_room;
 
-	ASSERT(c->id == 0);
+	_Static_assert(sizeof(*vc) <= sizeof(c->vmx_room), "struct vmx_cpu has its room in struct cpu");
 	write_cr0((read_cr0() | vmx_caps.cr0_fixed0) & vmx_caps.cr0_fixed1);
 	write_cr4((read_cr4() | CR4_VMXE | vmx_caps.cr4_fixed0) & vmx_caps.cr4_fixed1);
 	enum tf_err e = frame_alloc_zero(&vc->vmxon);

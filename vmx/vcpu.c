@@ -2,11 +2,16 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/gdt.h"
+#include "arch/x86_64/irq.h"
 #include "arch/x86_64/paging.h"
 #include "vmx/cpu.h"
 #include "vmx/mitigations.h"
 #include <tf/assert.h>
 #include <tf/string.h>
+
+/* TSC ticks between two PAUSEs of a loop, at most, and how long the loop may be: a lock is held shorter by who runs. */
+#define PAUSE_LOOP_GAP    128
+#define PAUSE_LOOP_WINDOW 4096
 
 #define EXCEPTIONS_TAKEN (BIT(VEC_DB) | BIT(VEC_AC) | BIT(VEC_MC))
 /* #DB and #AC: a guest can arrange for either to recur for ever inside its own delivery, where no interrupt and no
@@ -15,7 +20,7 @@
 static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setup *s)
 {
 	const struct vmx_caps *c = &vmx_caps;
-	uint32_t pin, exit, entry;
+	uint32_t exit, entry;
 	uint32_t pin_want = PIN_EXTINT_EXIT | PIN_NMI_EXIT | PIN_VIRTUAL_NMI |
 			    (c->preemption_timer ? PIN_PREEMPTION_TIMER : 0);
 	uint32_t proc_want = PROC_HLT_EXIT | PROC_MWAIT_EXIT | PROC_MONITOR_EXIT | PROC_RDPMC_EXIT | PROC_TSC_OFFSET |
@@ -25,6 +30,7 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 			      (vmx_may(c->proc2, PROC2_WBINVD_EXIT) ? PROC2_WBINVD_EXIT : 0) |
 			      (c->rdtscp ? PROC2_RDTSCP : 0) | (c->invpcid ? PROC2_INVPCID : 0) |
 			      (c->xsaves ? PROC2_XSAVES : 0) |
+			      (s->pause_loops && vmx_may(c->proc2, PROC2_PAUSE_LOOP) ? PROC2_PAUSE_LOOP : 0) |
 			      /* CPUID hides SGX, but without these its instructions would work all the same. */
 			      (vmx_may(c->proc2, PROC2_ENCLS_EXIT) ? PROC2_ENCLS_EXIT : 0) |
 			      (vmx_may(c->proc2, PROC2_ENCLV_EXIT) ? PROC2_ENCLV_EXIT : 0);
@@ -32,11 +38,12 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 			     EXIT_SAVE_EFER | EXIT_LOAD_EFER;
 	uint32_t entry_want = ENTRY_LOAD_DEBUG | ENTRY_LOAD_PAT | ENTRY_LOAD_EFER;
 
-	if (vmx_ctl_fit(pin_want, c->pin, &pin) || vmx_ctl_fit(proc_want, c->proc, &v->proc) ||
+	if (vmx_ctl_fit(pin_want, c->pin, &v->pin) || vmx_ctl_fit(proc_want, c->proc, &v->proc) ||
 	    vmx_ctl_fit(proc2_want, c->proc2, &v->proc2) || vmx_ctl_fit(exit_want, c->exit, &exit) ||
 	    vmx_ctl_fit(entry_want, c->entry, &entry))
 		return TF_ENODEV;
-	vmcs_write(VMCS_PIN_CTL, pin);
+	v->pause_exits = s->pause_loops && !(v->proc2 & PROC2_PAUSE_LOOP) && vmx_may(c->proc, PROC_PAUSE_EXIT);
+	vmcs_write(VMCS_PIN_CTL, v->pin);
 	vmcs_write(VMCS_PROC_CTL, v->proc);
 	vmcs_write(VMCS_PROC2_CTL, v->proc2);
 	vmcs_write(VMCS_EXIT_CTL, exit);
@@ -63,6 +70,10 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 		vmcs_write(VMCS_ENCLS_EXIT_BITMAP, ~0ull);
 	if (v->proc2 & PROC2_ENCLV_EXIT)
 		vmcs_write(VMCS_ENCLV_EXIT_BITMAP, ~0ull);
+	if (v->proc2 & PROC2_PAUSE_LOOP) {
+		vmcs_write(VMCS_PLE_GAP, PAUSE_LOOP_GAP);
+		vmcs_write(VMCS_PLE_WINDOW, PAUSE_LOOP_WINDOW);
+	}
 	if (v->proc & PROC_TPR_SHADOW) {
 		vmcs_write(VMCS_VIRTUAL_APIC, s->virtual_apic.v);
 		vmcs_write(VMCS_TPR_THRESHOLD, 0);
@@ -72,6 +83,8 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 			for (unsigned i = 0; i < 4; i++)
 				vmcs_write(VMCS_EOI_EXIT(i), 0);
 			vmcs_write(VMCS_GUEST_INTR_STATUS, 0);
+			vmcs_write(VMCS_POSTED_INTR_VECTOR, IRQ_VECTOR_POSTED);
+			vmcs_write(VMCS_POSTED_INTR_DESC, s->posted.v);
 		}
 	}
 	return TF_OK;
@@ -164,11 +177,19 @@ void vmx_vcpu_unload(struct vmx_vcpu *v)
 		return;
 	ASSERT(v->cpu == this_cpu());
 	vmx_vmclear(v->vmcs);
-	v->cpu = NULL;
 	v->entry_flags &= (uint8_t)~ENTER_LAUNCHED;
 	v->host_rsp = 0;
 	if (vc->current == v)
 		vc->current = NULL;
+	__atomic_store_n(&v->cpu, NULL, __ATOMIC_RELEASE); /* from here on another CPU may have it */
+}
+
+void vmx_set_pin(struct vmx_vcpu *v, uint32_t set, uint32_t clear)
+{
+	uint32_t n = (v->pin | set) & ~clear;
+
+	if (n != v->pin)
+		vmcs_write(VMCS_PIN_CTL, v->pin = n);
 }
 
 void vmx_set_proc(struct vmx_vcpu *v, uint32_t set, uint32_t clear)

@@ -32,10 +32,11 @@ struct vmx_vcpu {
 	struct cpu *cpu;        /* where the VMCS is active; NULL: nowhere */
 	uint16_t vpid;          /* 0: none */
 	hpa_t msr_bitmap;
-	uint32_t proc, proc2;   /* copies of the controls in the VMCS */
+	uint32_t pin, proc, proc2; /* copies of the controls in the VMCS */
 	uint32_t pending_event; /* VM-entry interruption information to be written at the next entry; 0: none */
 	uint32_t pending_error, pending_len;
 	uint32_t tpr_threshold;
+	bool pause_exits;       /* without pause-loop exiting: each PAUSE may be made to exit, by PROC_PAUSE_EXIT */
 };
 
 /* How the local APIC is virtualised now. */
@@ -47,6 +48,8 @@ struct vmx_vcpu_setup {
 	hpa_t io_bitmap_a, io_bitmap_b;  /* shared by the VM's vCPUs */
 	hpa_t virtual_apic, apic_access; /* frames; used if use_apic */
 	bool use_apic;                   /* TPR shadow and what of APIC virtualisation the CPU has */
+	hpa_t posted;                    /* posted-interrupt descriptor, 64 bytes; used with virtual-interrupt delivery */
+	bool pause_loops;                /* loops of PAUSE exit; see pause_exits where the CPU does not notice them */
 };
 
 /* Turns VMX operation on for this CPU (VMXON region, CR0 and CR4 fixed bits). TF_EIO if VMXON fails. */
@@ -63,6 +66,7 @@ void vmx_vcpu_load(struct vmx_vcpu *v);
 /* Takes it off this CPU (VMCLEAR), before another CPU may load it. */
 void vmx_vcpu_unload(struct vmx_vcpu *v);
 
+void vmx_set_pin(struct vmx_vcpu *v, uint32_t set, uint32_t clear);
 void vmx_set_proc(struct vmx_vcpu *v, uint32_t set, uint32_t clear);
 void vmx_set_proc2(struct vmx_vcpu *v, uint32_t set, uint32_t clear);
 /* Switches the APIC-virtualisation controls (no effect without use_apic). x2APIC MSRs are opened in the MSR bitmap to match. */

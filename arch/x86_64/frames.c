@@ -19,7 +19,7 @@
 /* One contiguous stretch of GiBs that have RAM in them, so that a large hole costs no state. */
 static struct zone { struct buddy buddy; uint64_t start, end; struct mem_span state; } zones[MAX_ZONES];
 static unsigned nzones;
-static struct spinlock lock = SPINLOCK_INIT; /* the zones */
+static struct spinlock lock = SPINLOCK_INIT(RANK_FRAMES); /* the zones */
 
 static struct mem_span ram_spans[BOOT_MAX_RANGES];
 static struct mem_spans ram = { ram_spans, 0, BOOT_MAX_RANGES };

@@ -3,7 +3,6 @@
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
 #include <tf/assert.h>
-#include <tf/panic.h>
 #include <tf/string.h>
 
 /* SDM 3A, "Task Management in 64-bit Mode" */
@@ -34,45 +33,45 @@ struct pseudo_descriptor { uint16_t limit; uint64_t base; } __packed;
 static struct gdt_tables boot_tables;
 uint8_t boot_ist_stacks[IST_COUNT][(1 + IST_PAGES) * PAGE_SIZE] __attribute__((aligned(PAGE_SIZE), section(".bss.page")));
 
-static struct gdt_tables *tables_alloc(const struct cpu *c)
+static void fill(struct cpu *c, struct gdt_tables *t)
 {
-	hpa_t p;
+	uint64_t tss = (uint64_t)&t->tss;
 
-	_Static_assert(sizeof(struct gdt_tables) <= PAGE_SIZE, "one frame");
-	if (c->id == 0)
-		return &boot_tables;
-	if (frame_alloc_zero(&p) != TF_OK)
-		panic("no memory for the GDT of cpu%u", c->id);
-	return phys_to_virt(p);
+	t->tss.iopb = sizeof(t->tss);
+	t->gdt[SEL_CODE64 / 8] = DESC_CODE64;
+	t->gdt[SEL_DATA / 8] = DESC_DATA;
+	t->gdt[SEL_TSS / 8] = DESC_TSS | (sizeof(t->tss) - 1) | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56;
+	t->gdt[SEL_TSS / 8 + 1] = tss >> 32;
+	c->gdt = t;
 }
 
-static uint64_t ist_alloc(const struct cpu *c, unsigned i)
+void gdt_create_boot(struct cpu *c)
 {
-	uint64_t top;
+	for (unsigned i = 0; i < IST_COUNT; i++)
+		boot_tables.tss.ist[i] = (uint64_t)boot_ist_stacks[i] + sizeof(boot_ist_stacks[i]);
+	fill(c, &boot_tables);
+}
 
-	if (c->id == 0)
-		return (uint64_t)boot_ist_stacks[i] + sizeof(boot_ist_stacks[i]);
-	if (stack_alloc(IST_PAGES, &top) != TF_OK)
-		panic("no memory for the stacks of cpu%u", c->id);
-	return top;
+enum tf_err gdt_create(struct cpu *c)
+{
+	hpa_t p;
+	enum tf_err e = frame_alloc_zero(&p);
+
+	_Static_assert(sizeof(struct gdt_tables) <= PAGE_SIZE, "one frame");
+	for (unsigned i = 0; i < IST_COUNT && !e; i++) {
+		uint64_t top;
+
+		if (!(e = stack_alloc(IST_PAGES, &top)))
+			((struct gdt_tables *)phys_to_virt(p))->tss.ist[i] = top;
+	}
+	if (!e)
+		fill(c, phys_to_virt(p));
+	return e;
 }
 
 void gdt_init(struct cpu *c)
 {
 	struct gdt_tables *t = c->gdt;
-
-	if (!t) {
-		t = c->gdt = tables_alloc(c);
-		for (unsigned i = 0; i < IST_COUNT; i++)
-			t->tss.ist[i] = ist_alloc(c, i);
-		t->tss.iopb = sizeof(t->tss);
-	}
-
-	uint64_t tss = (uint64_t)&t->tss;
-	t->gdt[SEL_CODE64 / 8] = DESC_CODE64;
-	t->gdt[SEL_DATA / 8] = DESC_DATA;
-	t->gdt[SEL_TSS / 8] = DESC_TSS | (sizeof(t->tss) - 1) | (tss & 0xffffff) << 16 | (tss >> 24 & 0xff) << 56;
-	t->gdt[SEL_TSS / 8 + 1] = tss >> 32;
 
 	struct pseudo_descriptor gdtr = { sizeof(t->gdt) - 1, (uint64_t)t->gdt };
 	__asm__ volatile("lgdt %0\n\t"

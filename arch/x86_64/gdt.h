@@ -11,7 +11,10 @@ enum ist { IST_NONE = 0, IST_DF = 1, IST_NMI = 2, IST_MC = 3, IST_COUNT = 3 };
 #define IST_PAGES 2
 extern uint8_t boot_ist_stacks[IST_COUNT][(1 + IST_PAGES) * PAGE_SIZE];
 
-/* Loads GDT, TSS (IST stacks with guard pages for #DF, NMI, #MC) and GS base for CPU `c`. */
+/* Makes GDT and TSS, with IST stacks and guard pages for #DF, NMI and #MC, of a CPU. The boot CPU's are static. */
+void gdt_create_boot(struct cpu *c);
+__must_check enum tf_err gdt_create(struct cpu *c);
+/* Loads them, and GS base, on that CPU. */
 void gdt_init(struct cpu *c);
 uint64_t gdt_base(const struct cpu *c);
 uint64_t gdt_tss_base(const struct cpu *c);

@@ -34,7 +34,7 @@
 
 struct ioapic { volatile uint32_t *regs; uint32_t gsi_base, count; };
 
-static struct spinlock lock = SPINLOCK_INIT; /* the window registers, and the table below */
+static struct spinlock lock = SPINLOCK_INIT(RANK_IOAPIC); /* the window registers, and the table below */
 static struct ioapic ioapics[MAX_IOAPICS];
 static unsigned nioapics;
 

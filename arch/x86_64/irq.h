@@ -5,6 +5,8 @@
 #define IRQ_VECTOR_FIRST    0x30
 #define IRQ_VECTOR_TIMER    0xf0 /* local APIC timer */
 #define IRQ_VECTOR_MAILBOX  0xf1 /* cross-CPU work */
+#define IRQ_VECTOR_KICK     0xf2 /* look again: core/sched.c */
+#define IRQ_VECTOR_POSTED   0xf3 /* posted interrupts of the running vCPU */
 #define IRQ_VECTOR_ERROR    0xfe
 #define IRQ_VECTOR_SPURIOUS 0xff
 

@@ -29,10 +29,13 @@ enum lapic_reg {
 #define ICR_ASSERT          BIT(14)
 #define DIVIDE_BY_16        0x3
 #define XAPIC_ID_SHIFT      24
+#define XAPIC_ID_ALL        0xff
 #define TPR_EXCEPTIONS      0x10 /* holds back vectors 16 to 31: no device's, whatever the firmware left pending */
 #define LVT_NMI             0x400u
 #define LVT_ACTIVE_LOW      BIT(13)
+#define ICR_NMI             0x400u
 #define ICR_INIT            0x500u
+#define ICR_STARTUP         0x600u
 #define ICR_ALL_BUT_SELF    (3u << 18)
 
 #define CPUID_1_ECX_TSC_DEADLINE BIT(24)
@@ -45,7 +48,7 @@ enum lapic_reg {
 #define ERROR_LOG_BURST 4
 
 static volatile uint32_t *mmio; /* the same physical page on every CPU */
-static bool x2apic, deadline_mode;
+static bool x2apic;
 static uint64_t timer_hz;       /* of the one-shot counter, after the divider */
 static uint64_t error_count;
 
@@ -83,8 +86,23 @@ static void on_error(void *ctx)
 		log_warn("lapic", "event=apic-error esr=0x%x count=%lu", esr, (unsigned long)error_count);
 }
 
+/* As the boot CPU is. SDM 3A, "x2APIC State Transitions": out of x2APIC mode leads only through off. */
+static void follow_boot_cpu(void)
+{
+	uint64_t v = rdmsr(MSR_IA32_APIC_BASE);
+
+	if (!x2apic && (v & APIC_BASE_X2APIC))
+		wrmsr(MSR_IA32_APIC_BASE, v & ~(APIC_BASE_X2APIC | APIC_BASE_ENABLE));
+	if (x2apic && !(v & APIC_BASE_ENABLE))
+		wrmsr(MSR_IA32_APIC_BASE, v | APIC_BASE_ENABLE);
+	if (x2apic)
+		wrmsr(MSR_IA32_APIC_BASE, v | APIC_BASE_ENABLE | APIC_BASE_X2APIC);
+}
+
 static void enable(hpa_t base)
 {
+	if (this_cpu()->id != 0)
+		follow_boot_cpu();
 	uint64_t v = rdmsr(MSR_IA32_APIC_BASE);
 
 	/*
@@ -143,14 +161,6 @@ static void reset_state(void)
 	reg_write(LAPIC_LVT_ERROR, IRQ_VECTOR_ERROR);
 }
 
-static void spin_us(uint64_t us)
-{
-	uint64_t start = rdtsc(), ticks = tsc_from_us(us);
-
-	while (rdtsc() - start < ticks)
-		pause();
-}
-
 static void deadline_enter(void)
 {
 	reg_write(LAPIC_LVT_TIMER, LVT_TIMER_DEADLINE | IRQ_VECTOR_TIMER);
@@ -173,7 +183,7 @@ static bool deadline_works(void)
 {
 	deadline_enter();
 	wrmsr(MSR_IA32_TSC_DEADLINE, rdtsc() + tsc_hz);
-	spin_us(DEADLINE_CHECK_US);
+	tsc_spin_us(DEADLINE_CHECK_US);
 	bool early = timer_pending();
 	uint64_t start = rdtsc();
 
@@ -186,12 +196,12 @@ static bool deadline_works(void)
 
 static void timer_init(void)
 {
-	if (this_cpu()->id == 0 && (cpuid(1, 0).ecx & CPUID_1_ECX_TSC_DEADLINE)) {
-		deadline_mode = deadline_works();
-		if (!deadline_mode)
+	if (cpuid(1, 0).ecx & CPUID_1_ECX_TSC_DEADLINE) {
+		this_cpu()->tsc_deadline = deadline_works();
+		if (!this_cpu()->tsc_deadline)
 			log_warn("lapic", "event=tsc-deadline-unusable");
 	}
-	if (deadline_mode) {
+	if (this_cpu()->tsc_deadline) {
 		deadline_enter();
 		return;
 	}
@@ -201,7 +211,7 @@ static void timer_init(void)
 		uint64_t start = rdtsc();
 
 		reg_write(LAPIC_TIMER_INITIAL, UINT32_MAX);
-		spin_us(CALIBRATE_US);
+		tsc_spin_us(CALIBRATE_US);
 		uint32_t left = reg_read(LAPIC_TIMER_CURRENT);
 		timer_hz = mul_div(UINT32_MAX - left, tsc_hz, rdtsc() - start);
 		if (!timer_hz)
@@ -222,13 +232,14 @@ void lapic_init(hpa_t base)
 	if (first) {
 		irq_register(IRQ_VECTOR_ERROR, on_error, NULL);
 		log_info("lapic", "event=lapic mode=%s id=%u timer=%s hz=%lu", x2apic ? "x2apic" : "xapic", lapic_id(),
-		         deadline_mode ? "tsc-deadline" : "one-shot", (unsigned long)(deadline_mode ? tsc_hz : timer_hz));
+		         this_cpu()->tsc_deadline ? "tsc-deadline" : "one-shot",
+		         (unsigned long)(this_cpu()->tsc_deadline ? tsc_hz : timer_hz));
 	}
 }
 
 void lapic_timer_arm(uint64_t tsc)
 {
-	if (deadline_mode) {
+	if (this_cpu()->tsc_deadline) {
 		wrmsr(MSR_IA32_TSC_DEADLINE, tsc ? tsc : 1); /* 0 would disarm */
 		return;
 	}
@@ -242,7 +253,7 @@ void lapic_timer_arm(uint64_t tsc)
 
 void lapic_timer_stop(void)
 {
-	if (deadline_mode)
+	if (this_cpu()->tsc_deadline)
 		wrmsr(MSR_IA32_TSC_DEADLINE, 0);
 	else
 		reg_write(LAPIC_TIMER_INITIAL, 0);
@@ -271,16 +282,23 @@ void lapic_park_others(void)
 		pause();
 }
 
-void lapic_ipi(uint32_t apic_id, uint8_t vector)
+static void send(uint32_t apic_id, uint32_t command)
 {
 	if (x2apic) {
 		/* Writes to x2APIC registers do not wait for earlier stores, which the target is to see. */
 		__asm__ volatile("mfence; lfence" : : : "memory");
-		wrmsr(MSR_X2APIC_BASE + LAPIC_ICR, (uint64_t)apic_id << 32 | ICR_ASSERT | vector);
+		wrmsr(MSR_X2APIC_BASE + LAPIC_ICR, (uint64_t)apic_id << 32 | ICR_ASSERT | command);
 		return;
 	}
 	for (unsigned i = 0; i < ICR_SPINS && (reg_read(LAPIC_ICR) & ICR_PENDING); i++)
 		pause();
 	reg_write(LAPIC_ICR_HIGH, apic_id << XAPIC_ID_SHIFT);
-	reg_write(LAPIC_ICR, ICR_ASSERT | vector);
+	reg_write(LAPIC_ICR, ICR_ASSERT | command);
 }
+
+void lapic_ipi(uint32_t apic_id, uint8_t vector) { send(apic_id, vector); }
+void lapic_send_init(uint32_t apic_id) { send(apic_id, ICR_INIT); }
+void lapic_send_startup(uint32_t apic_id, uint8_t page) { send(apic_id, ICR_STARTUP | page); }
+void lapic_send_nmi(uint32_t apic_id) { send(apic_id, ICR_NMI); }
+
+bool lapic_reaches(uint32_t apic_id) { return x2apic || apic_id < XAPIC_ID_ALL; }

@@ -25,3 +25,9 @@ void lapic_open_nmi(unsigned lint, bool active_low);
 void lapic_park_others(void);
 /* Fixed-delivery IPI. */
 void lapic_ipi(uint32_t apic_id, uint8_t vector);
+/* The others of "Multiple-Processor Initialization"; `page` is where the CPU starts, in real mode. */
+void lapic_send_init(uint32_t apic_id);
+void lapic_send_startup(uint32_t apic_id, uint8_t page);
+void lapic_send_nmi(uint32_t apic_id);
+/* Can an IPI name this CPU? Ids from 255 on need x2APIC mode. */
+bool lapic_reaches(uint32_t apic_id);

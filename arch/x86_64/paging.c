@@ -23,7 +23,7 @@
 #define FIRMWARE_MAX_LEN  MiB(16)
 #define FIRMWARE_MAX_MAPS 256 /* a server has a hundred ACPI tables, each in pages of its own */
 
-static struct spinlock lock = SPINLOCK_INIT; /* the tables, next_va, firmware */
+static struct spinlock lock = SPINLOCK_INIT(RANK_PAGING); /* the tables, next_va, firmware */
 static uint64_t *root;                       /* NULL: still on the early tables */
 static bool has_1g;
 static uint64_t next_va = DEVICE_BASE;

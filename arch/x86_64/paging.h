@@ -35,6 +35,8 @@ void *paging_map_framebuffer(hpa_t base, size_t len);
 const void *paging_map_firmware(hpa_t base, size_t len);
 /* A stack of `pages` pages with an unmapped page below it; returns its top, 16-byte aligned. */
 __must_check enum tf_err stack_alloc(unsigned pages, uint64_t *top);
+/* The tables that CPUs start on, below 4 GiB: low memory at its own address, and the image. boot/entry.asm. */
+extern uint64_t early_pml4[];
 /* The boot CPU's first stack, boot/entry.asm. */
 extern char boot_stack_guard[], boot_stack[], boot_stack_top[];
 /* Is this address inside the guard page of some stack? (for the panic report) */

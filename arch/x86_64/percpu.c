@@ -1,5 +1,6 @@
 #include "arch/x86_64/percpu.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/frames.h"
 #include "arch/x86_64/gdt.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/trap.h"
@@ -10,6 +11,8 @@
 #define CPUID_7_EBX_SMEP   BIT(7)
 #define CPUID_7_EBX_SMAP   BIT(20)
 #define CPUID_7_ECX_UMIP   BIT(2)
+
+#define CPU_STACK_PAGES 8 /* as the boot CPU has them, boot/entry.asm */
 
 static struct cpu boot_cpu;
 struct cpu *cpus[MAX_CPUS];
@@ -45,13 +48,36 @@ void cpu_control_init(void)
 	wrmsr(MSR_IA32_EFER, rdmsr(MSR_IA32_EFER) | EFER_NXE | EFER_SCE);
 }
 
+void percpu_init(struct cpu *c)
+{
+	cpu_control_init();
+	gdt_init(c);
+	idt_load();
+}
+
 void percpu_init_boot(void)
 {
 	boot_cpu.self = &boot_cpu;
 	boot_cpu.apic_id = cpuid(1, 0).ebx >> 24; /* until lapic_init() */
 	boot_cpu.stack_top = (uint64_t)boot_stack_top;
 	cpus[0] = &boot_cpu;
-	cpu_control_init();
-	gdt_init(&boot_cpu);
+	gdt_create_boot(&boot_cpu);
 	idt_init();
+	percpu_init(&boot_cpu);
+}
+
+enum tf_err percpu_create(uint32_t id, uint32_t apic_id, struct cpu **out)
+{
+	hpa_t frame;
+	enum tf_err e = frame_alloc_zero(&frame);
+
+	_Static_assert(sizeof(struct cpu) <= PAGE_SIZE, "one frame");
+	if (e)
+		return e;
+	struct cpu *c = phys_to_virt(frame);
+	*c = (struct cpu){ .self = c, .id = id, .apic_id = apic_id };
+	if ((e = gdt_create(c)) || (e = stack_alloc(CPU_STACK_PAGES, &c->stack_top)))
+		return e;
+	*out = c;
+	return TF_OK;
 }

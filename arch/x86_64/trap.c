@@ -30,8 +30,6 @@ void trap_entry(struct trap_frame *f);
 
 void idt_init(void)
 {
-	struct { uint16_t limit; uint64_t base; } __packed idtr = { sizeof(idt) - 1, (uint64_t)idt };
-
 	for (unsigned v = 0; v < ARRAY_SIZE(idt); v++) {
 		uint64_t stub = (uint64_t)trap_stubs + v * TRAP_STUB_SIZE;
 		uint8_t ist = v == VEC_DF ? IST_DF : v == VEC_NMI ? IST_NMI : v == VEC_MC ? IST_MC : IST_NONE;
@@ -39,6 +37,12 @@ void idt_init(void)
 		idt[v] = (struct gate){ (uint16_t)stub, SEL_CODE64, ist, GATE_INTERRUPT, (uint16_t)(stub >> 16),
 		                        (uint32_t)(stub >> 32), 0 };
 	}
+}
+
+void idt_load(void)
+{
+	struct { uint16_t limit; uint64_t base; } __packed idtr = { sizeof(idt) - 1, (uint64_t)idt };
+
 	__asm__ volatile("lidt %0" : : "m"(idtr));
 }
 
@@ -59,6 +63,7 @@ void trap_entry(struct trap_frame *f)
 	if (f->vector >= VEC_EXCEPTIONS) {
 		irq_dispatch((uint8_t)f->vector);
 	} else if (f->vector == VEC_NMI) {
+		panic_nmi(f);
 		nmi_arrived();
 	} else if (f->vector == VEC_DF || f->vector == VEC_MC || !fixed_up(f)) {
 		panic_trap(f);

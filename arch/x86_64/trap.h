@@ -14,8 +14,12 @@ struct trap_frame {
  */
 #define FIXUP(from, to) ".pushsection .fixup, \"a\"\n\t.quad " from ", " to "\n\t.popsection\n"
 
-/* Loads the IDT (all 256 vectors) on this CPU. Exceptions without a fixup go to panic_trap(), interrupts to
- * irq_dispatch(); an NMI returns. */
+/* Makes the IDT (all 256 vectors), which all CPUs share. Exceptions without a fixup go to panic_trap(), interrupts to
+ * irq_dispatch(); an NMI returns, unless it is to stop the CPU: panic_nmi(). */
 void idt_init(void);
+/* Loads it on this CPU. */
+void idt_load(void);
 /* core/panic.c */
 __noreturn void panic_trap(const struct trap_frame *f);
+/* Does not return where another CPU panics. */
+void panic_nmi(const struct trap_frame *f);

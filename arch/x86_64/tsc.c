@@ -201,3 +201,11 @@ void tsc_init(const struct tsc_refs *refs)
 
 uint64_t tsc_from_us(uint64_t us) { return mul_div(us, tsc_hz, 1000000); }
 uint64_t tsc_to_us(uint64_t ticks) { return tsc_hz ? mul_div(ticks, 1000000, tsc_hz) : 0; }
+
+void tsc_spin_us(uint64_t us)
+{
+	uint64_t start = rdtsc(), ticks = tsc_from_us(us);
+
+	while (rdtsc() - start < ticks)
+		pause();
+}

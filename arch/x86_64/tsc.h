@@ -13,3 +13,5 @@ extern uint64_t tsc_hz;
 extern uint64_t tsc_boot;
 uint64_t tsc_from_us(uint64_t us);
 uint64_t tsc_to_us(uint64_t ticks);
+/* Waits. */
+void tsc_spin_us(uint64_t us);

@@ -114,6 +114,11 @@ int vlapic_pending(struct vlapic *l);
 void vlapic_ack(struct vlapic *l, uint8_t vector);
 /* Is the vector in IRR, requested and not taken yet? */
 bool vlapic_requested(const struct vlapic *l, uint8_t vector);
+/*
+ * Is `vector` all that is in service, edge-triggered, and nothing is requested? Then its EOI takes it out of service, and
+ * nothing follows from that.
+ */
+bool vlapic_eoi_is_plain(const struct vlapic *l, uint8_t vector);
 /* Highest IRR vector whatever the priority, and highest ISR vector; -1 if none (for RVI and SVI). */
 int vlapic_highest_irr(const struct vlapic *l);
 int vlapic_highest_isr(const struct vlapic *l);

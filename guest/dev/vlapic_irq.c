@@ -176,6 +176,14 @@ void vlapic_eoi(struct vlapic *l)
 	vlapic_kick_if_pending(l);
 }
 
+bool vlapic_eoi_is_plain(const struct vlapic *l, uint8_t vector)
+{
+	for (unsigned v = 0; v < 256; v += 32)
+		if (*apic_vector_reg(l, APIC_ISR, (uint8_t)v) != (v / 32 == vector / 32 ? apic_vector_bit(vector) : 0))
+			return false;
+	return !apic_vector_test(l, APIC_TMR, vector) && vlapic_highest_irr(l) < 0;
+}
+
 /* SDM 3A, "Logical Destination Mode" and "Logical Destination Mode in x2APIC Mode" */
 static bool vlapic_matches_logical(const struct vlapic *l, uint32_t dest)
 {

@@ -15,6 +15,7 @@ enum tf_err {
 	TF_ENOTSUP, /* understood, and not supported */
 	TF_EFAULT,  /* an address that cannot be reached */
 	TF_EIO,     /* the device or a VMX instruction failed */
+	TF_EAGAIN,  /* it has changed meanwhile */
 };
 
 /* A short lower-case name of `e` for a log line ("truncated", "no-memory"...). Never NULL. */

@@ -184,7 +184,9 @@ enum x86_vector {
 #define CPUID_EXTENDED           0x80000001u /* leaf of the extended features, EXT below */
 #define CPUID_1_ECX_X2APIC       BIT(21)
 #define CPUID_1_ECX_XSAVE        BIT(26)
+#define CPUID_1_ECX_OSXSAVE      BIT(27)
 #define CPUID_7_EBX_RTM          BIT(11)
+#define CPUID_7_ECX_OSPKE        BIT(4)
 #define CPUID_7_EDX_SRBDS_CTRL   BIT(9)  /* IA32_MCU_OPT_CTRL */
 #define CPUID_7_EDX_MD_CLEAR     BIT(10) /* VERW clears buffers */
 #define CPUID_7_EDX_IBRS_IBPB    BIT(26) /* IA32_SPEC_CTRL, IA32_PRED_CMD */

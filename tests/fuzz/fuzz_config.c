@@ -31,8 +31,11 @@ static void check_vm(const struct config *c, uint32_t which)
 	check(vm->name[0] && vm->name[0] != '-' && vm->kernel[0]);
 	check(strspn(vm->name, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(vm->name));
 	check(vm->memory >= VM_MEMORY_MIN && vm->memory <= VM_MEMORY_MAX && vm->memory % PAGE_SIZE == 0);
-	check(vm->vcpus == 1 && vm->weight >= 1 && vm->weight <= 10000);
+	check(vm->vcpus >= 1 && vm->vcpus <= VM_MAX_VCPUS && vm->weight >= 1 && vm->weight <= 10000);
 	check(vm->kind <= VM_MULTIBOOT2 && vm->console <= VM_CONSOLE_NONE && vm->on_exit <= VM_ON_EXIT_RESTART);
+	check(vm->cap <= 100 && vm->reservation <= (vm->cap ? vm->cap : 100));
+	check(vm->latency <= VM_LATENCY_LOW && vm->core <= VM_CORE_DEDICATED && vm->hypervisor <= VM_HYPERVISOR_KVM);
+	check(vm->core == VM_CORE_SHARED || (!vm->cap && !vm->reservation));
 	for (uint32_t i = 0; i < which; i++)
 		check(strcmp(c->vms[i].name, vm->name) != 0);
 }
@@ -61,7 +64,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	check((e == TF_OK) == (c.nvms > 0) && c.nvms <= CONFIG_MAX_VMS);
 	check(e == TF_OK || errors > 0);
-	check(c.slice_us >= 100 && c.slice_us <= 100000);
+	check(c.slice_us >= 100 && c.slice_us <= 100000 && c.host_cpus <= VM_MAX_CPUS);
 	for (uint32_t i = 0; i < c.nvms; i++) {
 		check_vm(&c, i);
 		focused |= !strcmp(c.focus, c.vms[i].name);

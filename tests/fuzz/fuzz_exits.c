@@ -65,6 +65,31 @@ static bool exit_control(void)
 	return true;
 }
 
+static bool kvm(void) { return machine.vm.cfg.hypervisor == VM_HYPERVISOR_KVM; }
+
+static void aim_hypercall(void)
+{
+	static const uint8_t numbers[] = { KVM_HC_KICK_CPU, KVM_HC_SEND_IPI, KVM_HC_SCHED_YIELD, KVM_HC_VAPIC_POLL_IRQ };
+	static const uint8_t arguments[] = { RBX, RCX, RDX, RSI };
+	unsigned which = (unsigned)take(1);
+
+	machine.v->vmx.gpr[RAX] = which < 0xf0 ? numbers[which & 3] : take_number();
+	for (unsigned i = 0; i < ARRAY_SIZE(arguments); i++)
+		if (which >> 2 & BIT(i))
+			machine.v->vmx.gpr[arguments[i]] = take_number();
+}
+
+/* The vCPU loses its CPU for a while, in which the guest's other vCPUs, if it had some, would write its memory. */
+static void lose_the_cpu(unsigned how)
+{
+	if (how & 1)
+		kvm_pv_switch_out(machine.v);
+	if (how & 2)
+		change_memory();
+	machine.v->waited += take(4);
+	kvm_pv_switch_in(machine.v);
+}
+
 static void aim_msr(void)
 {
 	static const uint32_t known[] = {
@@ -74,6 +99,10 @@ static void aim_msr(void)
 	};
 	unsigned which = (unsigned)take(1);
 
+	if (kvm() && (which & 3) == 3) {
+		machine.v->vmx.gpr[RCX] = MSR_KVM_BASE + (which >> 2 & 7);
+		return;
+	}
 	machine.v->vmx.gpr[RCX] = which < 0x80 ? known[which % ARRAY_SIZE(known)] : which < 0xe0 ? 0x800 + (which & 0x7f) : 0x200 + (which & 31);
 }
 
@@ -230,6 +259,8 @@ static bool step(uint32_t *reason, uint32_t *delivering)
 	case 7:
 		machine.now += take(4) << (op >> 5) * 4;
 		*reason = EXIT_PREEMPTION;
+		if (kvm())
+			lose_the_cpu(op >> 5);
 		return true;
 	case 8:
 		aim_cpuid();
@@ -265,6 +296,8 @@ static bool step(uint32_t *reason, uint32_t *delivering)
 		return CPU_GET(VMCS_GUEST_CR4) & CR4_OSXSAVE;
 	case 28:
 		*reason = undefined[(op >> 5) % ARRAY_SIZE(undefined)];
+		if (kvm() && *reason == EXIT_VMCALL)
+			aim_hypercall();
 		return true;
 	case 29:
 		*reason = privileged[(op >> 5) % ARRAY_SIZE(privileged)];

@@ -8,6 +8,7 @@
  *   spurious=N          before every Nth entry on average there is an interrupt that nobody asked for
  *   lost=timer:N, lost=device:N   every Nth such interrupt is not seen by its handler
  *   nmi=DIVISOR         NMIs from the PIT at 1193182 Hz / DIVISOR, at any instruction
+ *   silent=ID, differs=ID  the CPU with this APIC ID does not answer when it is started, or has another VMX
  *   machine-check=N     before the Nth entry there is a machine check
  */
 #include "tests/hooks/faults.h"
@@ -16,6 +17,7 @@
 #include "arch/x86_64/irq.h"
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/smp.h"
 #include "core/audit.h"
 #include "core/platform.h"
 #include "core/vmm.h"
@@ -35,7 +37,7 @@
 /* What the command line says; 0: nothing. */
 static struct {
 	char insn[WORD_MAX], vm[WORD_MAX], lost[WORD_MAX];
-	uint64_t boot, each, vmx, spurious, lost_each, nmi, machine_check;
+	uint64_t boot, each, vmx, spurious, lost_each, nmi, machine_check, silent, differs;
 } ask;
 static uint64_t allocations, vmx_uses, entries, interrupts, seed = 0x2545f4914f6cdd1dull;
 static uint64_t allowed = UINT64_MAX; /* allocations until one fails... */
@@ -65,7 +67,12 @@ void faults_read(void)
 	ask.spurious = number_word("spurious");
 	ask.nmi = number_word("nmi");
 	ask.machine_check = number_word("machine-check");
+	ask.silent = number_word("silent");
+	ask.differs = number_word("differs");
 }
+
+bool test_hook_cpu_silent(void) { return ask.silent && this_cpu()->apic_id == ask.silent; }
+bool test_hook_cpu_differs(void) { return ask.differs && this_cpu()->apic_id == ask.differs; }
 
 bool test_hook_frame_refused(void)
 {

@@ -76,25 +76,33 @@ static const uint8_t *acpi_rsdp(void)
 	return NULL;
 }
 
-struct acpi_ports acpi_find(void)
+const uint8_t *acpi_table(const char *signature)
 {
 	const uint8_t *rsdp = acpi_rsdp(), *root;
 	uint32_t len;
 
 	if (!rsdp)
-		return (struct acpi_ports){ 0, 0 };
+		return NULL;
 	root = (const void *)(uint64_t)*(const uint32_t *)(rsdp + 16);
 	if (rsdp[15] >= 2 && !*(const uint32_t *)(rsdp + 16))
 		root = (const void *)*(const uint64_t *)(rsdp + 24);
 	len = *(const uint32_t *)(root + 4);
 	for (uint32_t i = 36, step = root[0] == 'X' ? 8 : 4; i + step <= len; i += step) {
 		uint64_t a = step == 8 ? *(const uint64_t *)(root + i) : *(const uint32_t *)(root + i);
-		const uint8_t *t = (const void *)a;
 
-		if (!memcmp(t, "FACP", 4))
-			return (struct acpi_ports){ (uint16_t)*(const uint32_t *)(t + 76), (uint16_t)*(const uint32_t *)(t + 64) };
+		if (!memcmp((const void *)a, signature, 4))
+			return (const void *)a;
 	}
-	return (struct acpi_ports){ 0, 0 };
+	return NULL;
+}
+
+struct acpi_ports acpi_find(void)
+{
+	const uint8_t *t = acpi_table("FACP");
+
+	if (!t)
+		return (struct acpi_ports){ 0, 0 };
+	return (struct acpi_ports){ (uint16_t)*(const uint32_t *)(t + 76), (uint16_t)*(const uint32_t *)(t + 64) };
 }
 
 static void end_triple(void)

@@ -32,7 +32,8 @@ void payload_main(void)
 	irq_set(V_TIMER, on_timer);
 	lapic_write(LAPIC_DIVIDE, DIVIDE_BY_1);
 	lapic_write(LAPIC_LVT_TIMER, V_TIMER);
-	for (uint64_t n = 0; n < count; n++) {
+	/* The first does not count: it follows a start that has used up the guest's time. */
+	for (uint64_t n = 0; n <= count; n++) {
 		uint64_t counts = SHORTEST + n % STEPS * STEP, due = rdtsc() + counts * ratio.b / ratio.a;
 
 		woken = 0;
@@ -40,7 +41,7 @@ void payload_main(void)
 		while (!woken)
 			hlt_wait();
 		uint64_t late = woken > due ? woken - due : 0;
-		worst = late > worst ? late : worst;
+		worst = n > 0 && late > worst ? late : worst;
 	}
 	print("# latency: worst=%lu of %lu\n", worst, count);
 }

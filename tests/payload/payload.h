@@ -37,6 +37,7 @@ uint64_t option_number(const char *name, uint64_t otherwise);
 bool option_is(const char *name, const char *value);
 struct acpi_ports { uint16_t pm_timer, pm1a_cnt; };
 struct acpi_ports acpi_find(void); /* 0 where absent */
+const uint8_t *acpi_table(const char *signature); /* NULL where absent */
 
 /* trap.c, start.asm */
 struct frame {

@@ -47,18 +47,23 @@ def differ(payload: str, cpu: str, bare: list[str], guest: list[str], intended: 
     return "\n".join(wrong)
 
 
-def run_both(images, boot, file: Path, cpu: str, arguments: str = "", extra: str = "", timeout: float = 60) -> tuple[list[str], list[str]]:
-    """The lines of a test kernel on the bare machine and as a guest; extra: more lines of the guest's configuration."""
-    machine = boot(images.native("multiboot", file, arguments), cpu=cpu, memory=64)
+def run_both(images, boot, file: Path, cpu: str, arguments: str = "", extra: str = "", timeout: float = 60, cpus: int = 1,
+             host_cpus: int = 1) -> tuple[list[str], list[str]]:
+    """The lines of a test kernel on the bare machine and as a guest; extra: more lines of the guest's configuration; cpus:
+    of the bare machine and of the guest; host_cpus: of the machine that the guest is on."""
+    machine = boot(images.native("multiboot", file, arguments), cpu=cpu, memory=64, cpus=cpus)
     bare = payload_lines(machine, timeout)
     machine.stop()
+    if cpus > 1:
+        extra += f"vcpus = {cpus}\n"
     conf = payload_conf("a", "kernel.elf", arguments, memory="64M", extra=extra)
-    machine = boot(images.trefoil(conf, {"kernel.elf": file}), cpu=cpu, memory=256)
+    machine = boot(images.trefoil(conf, {"kernel.elf": file}), cpu=cpu, memory=256, cpus=host_cpus)
     guest = payload_lines(machine, timeout)
     machine.stop()
     return bare, guest
 
 
-def assert_same(images, boot, file: Path, cpu: str, arguments: str = "", extra: str = "", timeout: float = 60) -> None:
-    lists = run_both(images, boot, file, cpu, arguments, extra, timeout)
+def assert_same(images, boot, file: Path, cpu: str, arguments: str = "", extra: str = "", timeout: float = 60, cpus: int = 1,
+                host_cpus: int = 1) -> None:
+    lists = run_both(images, boot, file, cpu, arguments, extra, timeout, cpus, host_cpus)
     assert not (text := differ(file.stem, cpu, *lists, intended_differences())), text

@@ -123,15 +123,18 @@ EXIT_2, EXIT_CET = EXIT_32 | 1 << 31, EXIT_32 | 1 << 28
 ENTRY_UINV, ENTRY_CET = ENTRY_32 | 1 << 19, ENTRY_32 | 1 << 20
 WITH_EPT = 0xa2  # and unrestricted guest, VPID
 ONES = (1 << 64) - 1
+PIN, NOT_POSTED = 0x4000, 0x7F  # without posted interrupts, which want virtual-interrupt delivery in PROC2
 NEWER = {
+    "posted": Case({PROC2: WITH_EPT}, PIN, "posted interrupts: only with virtual-interrupt delivery", "posted interrupts must"),
+    "posted-address": Case({0x2016: 8}, 0x2016, "posted-interrupt descriptor", "Posted Interrupt Descriptor"),
     "tertiary": Case({PROC: PROC_3, 0x2034: ONES}, 0x2034, "tertiary processor-based", "VMX tertiary"),
     "exit2": Case({EXIT_CTL: EXIT_2, 0x2044: ONES}, 0x2044, "secondary VM-exit controls", "vmexit secondary"),
-    "pml-no-ept": Case({PROC2: 1 << 17}, PROC2, "page-modification logging: only", "PML is enabled without EPT"),
-    "pml": Case({PROC2: WITH_EPT | 1 << 17, 0x200e: 8}, 0x200e, "page-modification log:", "PML base"),
-    "mbe-no-ept": Case({PROC2: 1 << 22}, PROC2, "mode-based", "MBE is enabled without EPT"),
-    "eptp-list": Case({PROC2: WITH_EPT | 1 << 13, 0x2018: 1, 0x2024: 8}, 0x2024, "EPTP list", "eptp list"),
-    "ve": Case({PROC2: WITH_EPT | 1 << 18, 0x202a: 8}, 0x202a, "virtualization-exception", "#VE information"),
-    "tsc-multiplier": Case({PROC2: WITH_EPT | 1 << 25, 0x2032: 0}, 0x2032, "TSC multiplier", "TSC multiplier"),
+    "pml-no-ept": Case({PIN: NOT_POSTED, PROC2: 1 << 17}, PROC2, "page-modification logging: only", "PML is enabled without EPT"),
+    "pml": Case({PIN: NOT_POSTED, PROC2: WITH_EPT | 1 << 17, 0x200e: 8}, 0x200e, "page-modification log:", "PML base"),
+    "mbe-no-ept": Case({PIN: NOT_POSTED, PROC2: 1 << 22}, PROC2, "mode-based", "MBE is enabled without EPT"),
+    "eptp-list": Case({PIN: NOT_POSTED, PROC2: WITH_EPT | 1 << 13, 0x2018: 1, 0x2024: 8}, 0x2024, "EPTP list", "eptp list"),
+    "ve": Case({PIN: NOT_POSTED, PROC2: WITH_EPT | 1 << 18, 0x202a: 8}, 0x202a, "virtualization-exception", "#VE information"),
+    "tsc-multiplier": Case({PIN: NOT_POSTED, PROC2: WITH_EPT | 1 << 25, 0x2032: 0}, 0x2032, "TSC multiplier", "TSC multiplier"),
     "host-s-cet": Case({EXIT_CTL: EXIT_CET, 0x6c18: NONCANONICAL}, 0x6c18, "host IA32_S_CET", "host IA32_S_CET"),
     "host-ssp": Case({EXIT_CTL: EXIT_CET, 0x6c1a: 1}, 0x6c1a, "host SSP", r"host SSP\[1:0\]"),
     "host-ssp-table": Case({EXIT_CTL: EXIT_CET, 0x6c1c: NONCANONICAL}, 0x6c1c, "host IA32_INTERRUPT_SSP", "host INTERRUPT_SSP"),

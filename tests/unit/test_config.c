@@ -60,6 +60,7 @@ static void defaults(void **state)
 	assert_false(config.debug);
 	assert_false(config.poweroff);
 	assert_int_equal(config.slice_us, 5000);
+	assert_int_equal(config.host_cpus, 0);
 	assert_string_equal(vm->name, "a");
 	assert_string_equal(vm->kernel, "vmlinuz");
 	assert_int_equal(vm->kind, VM_AUTO);
@@ -69,11 +70,17 @@ static void defaults(void **state)
 	assert_int_equal(vm->nmodules, 0);
 	assert_int_equal(vm->vcpus, 1);
 	assert_int_equal(vm->weight, 100);
+	assert_int_equal(vm->cap, 0);
+	assert_int_equal(vm->reservation, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(vm->cpus); i++)
+		assert_int_equal(vm->cpus[i], 0);
+	assert_int_equal(vm->latency, VM_LATENCY_NORMAL);
+	assert_int_equal(vm->core, VM_CORE_SHARED);
 	assert_int_equal(vm->console, VM_CONSOLE_MUX);
 	assert_int_equal(vm->on_exit, VM_ON_EXIT_HALT);
 	assert_int_equal(vm->watchdog_ms, 0);
 	assert_true(vm->autostart);
-	assert_true(vm->hypervisor_bit);
+	assert_int_equal(vm->hypervisor, VM_HYPERVISOR_ON);
 	assert_true(vm->apicv);
 }
 
@@ -83,19 +90,22 @@ static void every_key(void **state)
 
 	(void)state;
 	assert_int_equal(
-		parse("[trefoil]\nfocus = log\nshow_all = yes\nslice_us = 100000\nlog = debug\npoweroff = true\nserial = 0x2f8\n"
+		parse("[trefoil]\nfocus = log\nshow_all = yes\nslice_us = 100000\nlog = debug\npoweroff = true\nserial = 0x2f8\nhost_cpus = 256\n"
 		      "[vm web-1]\nkind = linux\nkernel = vmlinuz\ninitrd = web.img\n"
-		      "cmdline = \"console=ttyS0,115200 # not a comment\"\nmemory = 0x10000K\nvcpus = 1\n"
+		      "cmdline = \"console=ttyS0,115200 # not a comment\"\nmemory = 0x10000K\nvcpus = 64\n"
+		      "cap = 100\nreservation = 100\ncpus = 0-3,6,255\nlatency = low\ncore = shared\n"
 		      "weight = 10000\nconsole = com2\non_exit = restart\nautostart = off\nhypervisor = no\nwatchdog = 30s\n"
 		      "apicv = off\n"
 		      "[vm 0]\nkind = multiboot2\nkernel = tiny.elf\nmodule = one a=1\nmodule = two\nmemory = 4M\n"
-		      "weight = 1\nconsole = none\non_exit = halt\nautostart = on\nhypervisor = true\napicv = auto\nwatchdog = 100ms\n"),
+		      "weight = 1\nconsole = none\non_exit = halt\nautostart = on\nhypervisor = true\napicv = auto\nwatchdog = 100ms\n"
+		      "cap = off\nreservation = 0\nlatency = normal\ncore = dedicated\n"),
 		TF_OK);
 	assert_int_equal(nerrors, 0);
 	assert_int_equal(config.nvms, 2);
 	assert_string_equal(config.focus, "log");
 	assert_true(config.show_all);
 	assert_int_equal(config.slice_us, 100000);
+	assert_int_equal(config.host_cpus, 256);
 	assert_true(config.debug);
 	assert_true(config.poweroff);
 	assert_int_equal(config.serial, CONFIG_SERIAL_PORT);
@@ -105,12 +115,20 @@ static void every_key(void **state)
 	assert_string_equal(a->initrd, "web.img");
 	assert_string_equal(a->cmdline, "console=ttyS0,115200 # not a comment");
 	assert_int_equal(a->memory, MiB(64));
+	assert_int_equal(a->vcpus, VM_MAX_VCPUS);
 	assert_int_equal(a->weight, 10000);
+	assert_int_equal(a->cap, 100);
+	assert_int_equal(a->reservation, 100);
+	assert_int_equal(a->cpus[0], 0x4f);
+	assert_int_equal(a->cpus[1] | a->cpus[2], 0);
+	assert_true(a->cpus[3] == 1ull << 63);
+	assert_int_equal(a->latency, VM_LATENCY_LOW);
+	assert_int_equal(a->core, VM_CORE_SHARED);
 	assert_int_equal(a->console, VM_CONSOLE_COM2);
 	assert_int_equal(a->on_exit, VM_ON_EXIT_RESTART);
 	assert_int_equal(a->watchdog_ms, 30000);
 	assert_false(a->autostart);
-	assert_false(a->hypervisor_bit);
+	assert_int_equal(a->hypervisor, VM_HYPERVISOR_OFF);
 	assert_false(a->apicv);
 	assert_string_equal(b->name, "0");
 	assert_int_equal(b->kind, VM_MULTIBOOT2);
@@ -122,7 +140,9 @@ static void every_key(void **state)
 	assert_int_equal(b->on_exit, VM_ON_EXIT_HALT);
 	assert_int_equal(b->watchdog_ms, 100);
 	assert_true(b->autostart);
-	assert_true(b->hypervisor_bit);
+	assert_int_equal(b->hypervisor, VM_HYPERVISOR_ON);
+	assert_int_equal(b->cap, 0);
+	assert_int_equal(b->core, VM_CORE_DEDICATED);
 	assert_true(b->apicv);
 }
 
@@ -136,7 +156,29 @@ static void bad_values(void **state)
 		{ "initrd = a b", "initrd", "without blanks" },
 		{ "module =", "module", "boot module" },
 		{ "vcpus = 0", "vcpus", "1" },
-		{ "vcpus = 2", "vcpus", "not supported" },
+		{ "vcpus = 65", "vcpus", "1 to 64" },
+		{ "vcpus = 1,2", "vcpus", "1 to 64" },
+		{ "cap = 0", "cap", "1 to 100" },
+		{ "cap = 101", "cap", "1 to 100" },
+		{ "cap = 50%", "cap", "1 to 100" },
+		{ "cap = none", "cap", "off" },
+		{ "reservation = 101", "reservation", "0 to 100" },
+		{ "reservation = off", "reservation", "0 to 100" },
+		{ "cpus =", "cpus", "0-3,6" },
+		{ "cpus = all", "cpus", "0-3,6" },
+		{ "cpus = 256", "cpus", "0 to 255" },
+		{ "cpus = 0-256", "cpus", "0 to 255" },
+		{ "cpus = 0-4294967296", "cpus", "0 to 255" },
+		{ "cpus = 3-1", "cpus", "0-3,6" },
+		{ "cpus = 1-", "cpus", "0-3,6" },
+		{ "cpus = -1", "cpus", "0-3,6" },
+		{ "cpus = 1-2-3", "cpus", "0-3,6" },
+		{ "cpus = 1,", "cpus", "0-3,6" },
+		{ "cpus = 1,,2", "cpus", "0-3,6" },
+		{ "cpus = 1 2", "cpus", "0-3,6" },
+		{ "cpus = 0x1", "cpus", "0-3,6" },
+		{ "latency = high", "latency", "normal or low" },
+		{ "core = own", "core", "dedicated" },
 		{ "weight = 0", "weight", "1 to 10000" },
 		{ "weight = 10001", "weight", "1 to 10000" },
 		{ "weight = 100K", "weight", "1 to 10000" },
@@ -155,7 +197,8 @@ static void bad_values(void **state)
 		{ "watchdog = 99999999999999999999s", "watchdog", "86400s" },
 		{ "watchdog = on", "watchdog", "off" },
 		{ "autostart = 1", "autostart", "on or off" },
-		{ "hypervisor = maybe", "hypervisor", "on or off" },
+		{ "hypervisor = maybe", "hypervisor", "off, on or kvm" },
+		{ "hypervisor = KVM", "hypervisor", "off, on or kvm" },
 		{ "apicv = on", "apicv", "auto" },
 		{ "kernel = again", "kernel", "once" },
 		{ "memory = 64M", "memory", "once" },
@@ -178,6 +221,57 @@ static void bad_values(void **state)
 		assert_non_null(strstr(errors[0].expected, cases[i].expected_part));
 		assert_int_equal(config.nvms, 1);
 		assert_string_equal(config.vms[0].name, "b");
+	}
+}
+
+static void cpu_lists(void **state)
+{
+	static const struct { const char *value; uint64_t low, high; } cases[] = {
+		{ "0", 1, 0 }, { "5-5", 0x20, 0 }, { "6,0-3", 0x4f, 0 }, { "1,1,0-2", 7, 0 }, { "0-255", ~0ull, ~0ull },
+		{ "192-255", 0, ~0ull }, { "007", 0x80, 0 },
+	};
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		snprintf(text, sizeof(text), "[vm a]\nkernel = k\nmemory = 4M\ncpus = %s\n", cases[i].value);
+		assert_int_equal(parse(text), TF_OK);
+		assert_true(config.vms[0].cpus[0] == cases[i].low && config.vms[0].cpus[3] == cases[i].high);
+	}
+}
+
+/* Wherever in the section the two keys stand. */
+static void shares_agree(void **state)
+{
+	static const struct { const char *lines, *key; } cases[] = {
+		{ "cap = 50\nreservation = 50\n", NULL }, { "cap = off\nreservation = 100\n", NULL },
+		{ "core = dedicated\ncap = off\nreservation = 0\n", NULL }, { "core = dedicated\nweight = 7\ncpus = 1-2\n", NULL },
+		{ "cap = 50\nreservation = 51\n", "reservation" }, { "reservation = 100\ncap = 99\n", "reservation" },
+		{ "cap = 50\ncore = dedicated\n", "cap" }, { "core = dedicated\nreservation = 1\n", "reservation" },
+	};
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		snprintf(text, sizeof(text), "\n[vm a]\nkernel = k\n%smemory = 4M\n", cases[i].lines);
+		assert_int_equal(parse(text), cases[i].key ? TF_EINVAL : TF_OK);
+		if (cases[i].key) {
+			assert_int_equal(nerrors, 2);
+			assert_error(0, 2, "a", cases[i].key);
+		}
+	}
+}
+
+static void who_cpuid_says_is_there(void **state)
+{
+	static const char *const words[] = { "off", "no", "false", "on", "yes", "true", "kvm" };
+	char text[128];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		snprintf(text, sizeof(text), "[vm a]\nkernel = k\nmemory = 4M\nhypervisor = %s\n", words[i]);
+		assert_int_equal(parse(text), TF_OK);
+		assert_int_equal(config.vms[0].hypervisor, i / 3);
 	}
 }
 
@@ -303,9 +397,9 @@ static void global_errors_stop_no_vm(void **state)
 	(void)state;
 	assert_int_equal(
 		parse("early = 1\n[trefoil]\nslice_us = 99\nslice_us = 500\nlog = loud\nshow_all = 2\ncolour = red\n"
-		      "[vm a]\nkernel=k\nmemory=4M\nwatchdog = off\n[trefoil]\npoweroff = on\nserial = 0xff\n"),
+		      "[vm a]\nkernel=k\nmemory=4M\nwatchdog = off\n[trefoil]\npoweroff = on\nserial = 0xff\nhost_cpus = 257\n"),
 		TF_OK);
-	assert_int_equal(nerrors, 7);
+	assert_int_equal(nerrors, 8);
 	assert_error(0, 1, "", "early");
 	assert_error(1, 3, "", "slice_us");
 	assert_error(2, 4, "", "slice_us");
@@ -313,6 +407,8 @@ static void global_errors_stop_no_vm(void **state)
 	assert_error(4, 6, "", "show_all");
 	assert_error(5, 7, "", "colour");
 	assert_error(6, 14, "", "serial"); /* a port of the board's own */
+	assert_error(7, 15, "", "host_cpus");
+	assert_int_equal(config.host_cpus, 0);
 	assert_int_equal(config.slice_us, 5000);
 	assert_true(config.poweroff);
 	assert_int_equal(config.serial, CONFIG_SERIAL_AUTO);
@@ -377,6 +473,9 @@ int main(void)
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(every_key),
 		cmocka_unit_test(bad_values),
+		cmocka_unit_test(cpu_lists),
+		cmocka_unit_test(shares_agree),
+		cmocka_unit_test(who_cpuid_says_is_there),
 		cmocka_unit_test(memory_range),
 		cmocka_unit_test(required_keys),
 		cmocka_unit_test(kernels_and_their_modules),

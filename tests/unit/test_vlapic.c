@@ -294,6 +294,31 @@ static void test_odd_accesses(void **state)
 	bench_free(b);
 }
 
+static void test_plain_eoi(void **state)
+{
+	(void)state;
+	struct bench *b = bench_on();
+	vlapic_inject(&b->l, 0x51, false);
+	vlapic_ack(&b->l, 0x51);
+	assert_true(vlapic_eoi_is_plain(&b->l, 0x51));
+	assert_false(vlapic_eoi_is_plain(&b->l, 0x52));
+	assert_false(vlapic_eoi_is_plain(&b->l, 0x71));
+	vlapic_inject(&b->l, 0x31, false); /* lower: it waits */
+	assert_false(vlapic_eoi_is_plain(&b->l, 0x51));
+	mmio_write(b, APIC_EOI, 0);
+	vlapic_ack(&b->l, 0x31);
+	assert_true(vlapic_eoi_is_plain(&b->l, 0x31));
+	vlapic_inject(&b->l, 0x61, false);
+	vlapic_ack(&b->l, 0x61); /* nested */
+	assert_false(vlapic_eoi_is_plain(&b->l, 0x61));
+	mmio_write(b, APIC_EOI, 0);
+	mmio_write(b, APIC_EOI, 0);
+	vlapic_inject(&b->l, 0x41, true);
+	vlapic_ack(&b->l, 0x41); /* the I/O APIC waits for it */
+	assert_false(vlapic_eoi_is_plain(&b->l, 0x41));
+	bench_free(b);
+}
+
 /* APIC-write VM exit: the CPU has put the guest's bits in the page, the reserved ones too. */
 static void test_apic_write_exit(void **state)
 {
@@ -317,7 +342,7 @@ int main(void)
 		cmocka_unit_test(test_priorities), cmocka_unit_test(test_nesting), cmocka_unit_test(test_tpr),
 		cmocka_unit_test(test_hw_virtual_ppr_is_the_cpus), cmocka_unit_test(test_level_eoi),
 		cmocka_unit_test(test_error_register), cmocka_unit_test(test_odd_accesses),
-		cmocka_unit_test(test_apic_write_exit),
+		cmocka_unit_test(test_apic_write_exit), cmocka_unit_test(test_plain_eoi),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@ UNSEEN static uint32_t index_field(uint32_t i) { return (i >> 8) << 13 | (i >> 6
 UNSEEN uint32_t machine_changed_control(void)
 {
 	const struct { uint32_t field; uint64_t may_change; } special[] = {
+		{ VMCS_PIN_CTL.enc, PIN_POSTED_INTR },
 		{ VMCS_PROC_CTL.enc, PROC_IRQ_WINDOW | PROC_NMI_WINDOW },
 		{ VMCS_PROC2_CTL.enc, PROC2_APIC_ACCESS | PROC2_X2APIC | PROC2_APIC_REGISTERS | PROC2_VIRTUAL_INTR },
 		{ VMCS_ENTRY_CTL.enc, ENTRY_IA32E },

@@ -121,9 +121,13 @@ struct cpuid cpuid(uint32_t leaf, uint32_t subleaf)
 		[5] = { 64, 1088, 0, 0 }, [6] = { 512, 1152, 0, 0 }, [7] = { 1024, 1664, 0, 0 }, [9] = { 8, 2688, 0, 0 },
 	};
 
+	static const uint32_t caches[] = { 0x121, 0x122, 0x143, 0x163 }; /* data, code, L2, L3 */
+
 	switch (leaf) {
 	case 0: return (struct cpuid){ 0x16, 0x756e6547, 0x6c65746e, 0x49656e69 };
 	case 1: return (struct cpuid){ 0x506e3, 0x800, ~0u, ~0u };
+	case 4: return subleaf < ARRAY_SIZE(caches) ? (struct cpuid){ 0xfc1c0000 | caches[subleaf], 0x1c0003f, 63, 0 } :
+						      (struct cpuid){ 0 };
 	case 7: return subleaf ? (struct cpuid){ 0 } : (struct cpuid){ 0, ~0u, ~0u, ~0u };
 	case 0xd: return subleaf < ARRAY_SIZE(xsave) ? xsave[subleaf] : (struct cpuid){ 0 };
 	case 0x80000000: return (struct cpuid){ 0x80000008, 0, 0, 0 };
@@ -143,9 +147,26 @@ enum tf_err vmx_run(struct vmx_vcpu *v)
 }
 
 void vmx_vmclear(hpa_t vmcs) { (void)vmcs; }
-void vmx_vmptrld(hpa_t vmcs) { (void)vmcs; }
+/* One VMCS is in machine_fields, the others wait here. */
+static struct { uint64_t vmcs, fields[MACHINE_FIELDS]; } stored[MACHINE_VCPUS];
+static unsigned loaded;
+
+UNSEEN void vmx_vmptrld(hpa_t vmcs)
+{
+	unsigned i = 0;
+
+	if (stored[loaded].vmcs == vmcs.v)
+		return;
+	memcpy(stored[loaded].fields, machine_fields, sizeof(machine_fields));
+	while (stored[i].vmcs && stored[i].vmcs != vmcs.v)
+		ASSERT(++i < MACHINE_VCPUS);
+	stored[i].vmcs = vmcs.v;
+	memcpy(machine_fields, stored[i].fields, sizeof(machine_fields));
+	loaded = i;
+}
+
 void vmx_flush_ept(uint64_t eptp) { (void)eptp; }
-void vmx_flush_vpid(uint16_t vpid) { (void)vpid; }
+void vmx_flush_vpid(uint16_t vpid) { (void)vpid, machine.flushes++; }
 void vmx_mitigate_vcpu(struct vmx_vcpu *v) { (void)v; }
 void vmx_mitigate_turn(struct vmx_vcpu *v) { (void)v; }
 void vmx_mitigate_touched(void) {}
@@ -156,6 +177,8 @@ uint64_t gdt_tss_base(const struct cpu *c) { return (void)c, 0xffff800000002000;
 uint64_t idt_base(void) { return 0xffff800000003000; }
 void irq_dispatch(uint8_t vector) { (void)vector; }
 void lapic_timer_arm(uint64_t tsc) { (void)tsc; }
+void lapic_ipi(uint32_t apic_id, uint8_t vector) { (void)apic_id, (void)vector; }
+uint32_t smp_cpus(void) { return 1; }
 
 /* --- memory */
 
@@ -247,15 +270,16 @@ void fpu_restore(struct vcpu *v) { (void)v; }
 void tf_log(enum log_level level, const char *module, const char *fmt, ...) { (void)level, (void)module, (void)fmt; }
 bool log_allow(uint64_t *count, unsigned burst) { return (*count)++ < burst; }
 
-void vm_stop(struct vm *vm, enum vm_stop how)
+bool vm_stop(struct vm *vm, enum vm_stop how)
 {
 	if (vm->state == VM_STOPPED)
-		return;
+		return false;
 	vm->state = VM_STOPPED;
 	vm->stop = how;
 	vcpu_request(machine.v, REQ_STOP);
 	for (unsigned t = 0; t < NTIMERS; t++)
 		vcpu_arm(machine.v, t, DEV_NEVER);
+	return true;
 }
 
 void vm_stop_report(struct vcpu *v, enum vm_stop how, const char *fmt, ...)
@@ -269,12 +293,16 @@ void vm_stop_report(struct vcpu *v, enum vm_stop how, const char *fmt, ...)
 }
 
 void vm_start_step(struct vm *vm) { (void)vm, abort(); }
+void vm_flush_ept(struct vm *vm) { vmx_flush_ept(vm->eptp); }
 void vcpu_entry_refused(struct vcpu *v) { (void)v, abort(); }
 enum action exit_entry_failure(struct vcpu *v) { (void)v, abort(); }
 
-static void host_wake(struct vcpu *v) { (void)v; }
-static void host_restart(struct vm *vm) { (void)vm; }
-static const struct vm_host host = { .wake = host_wake, .deadline = host_wake, .restart = host_restart };
+static void host_wake(struct vcpu *v) { (void)v, machine.wakes++; }
+static bool host_yield(struct vcpu *v) { return (void)v, machine.yields++, true; }
+static void host_deadline(struct vcpu *v) { (void)v; }
+static void host_vm(struct vm *vm) { (void)vm; }
+static const struct vm_host host = { .wake = host_wake, .deadline = host_deadline, .yield = host_yield, .restart = host_vm,
+				     .stopped = host_vm, .console = host_vm };
 
 static size_t console_write(void *ctx, const uint8_t *buf, size_t n) { return (void)ctx, (void)buf, n; }
 static size_t console_room(void *ctx) { return (void)ctx, SIZE_MAX; }
@@ -301,7 +329,7 @@ void machine_reset(void)
 {
 	struct vm *vm = &machine.vm;
 
-	mtrr_reset(&vm->mtrr, vm->cpuid.phys_bits);
+	vm->start_tsc = rdtsc();
 	vcpu_reset(machine.v);
 	board_reset(vm);
 	vcpu_switch_in(machine.v);
@@ -317,6 +345,8 @@ void machine_init(unsigned options)
 	machine_free();
 	machine = (struct machine){ .now = 1 };
 	memset(machine_fields, 0, sizeof(machine_fields));
+	memset(stored, 0, sizeof(stored));
+	loaded = 0;
 	for (unsigned i = 0; i < ARRAY_SIZE(machine.ram); i++)
 		if (!(machine.ram[i] = calloc(1, MACHINE_RAM_BLOCK)))
 			abort();
@@ -331,9 +361,10 @@ void machine_init(unsigned options)
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, &cpu)) /* this_cpu() */
 		abort();
 	*vm = (struct vm){ .state = VM_OFF, .host = &host, .console = { .ops = &console }, .nvcpus = 1,
-			   .cfg = { .name = "host", .apicv = options & (MACHINE_APICV | MACHINE_SHADOW) } };
+			   .cfg = { .name = "host", .apicv = options & (MACHINE_APICV | MACHINE_SHADOW),
+				    .hypervisor = options & MACHINE_KVM ? VM_HYPERVISOR_KVM : VM_HYPERVISOR_ON } };
 	vm->mem.bytes = MACHINE_RAM;
-	cpuid_table_init(&vm->cpuid, true, 1, tsc_hz);
+	cpuid_table_init(&vm->cpuid, vm->cfg.hypervisor, 1, tsc_hz);
 	make_ept(vm);
 	if (frame_alloc(1, &vm->io_bitmap) || vcpu_create(vm, 0, &vm->vcpus[0]))
 		abort();
@@ -344,6 +375,22 @@ void machine_init(unsigned options)
 	CPU_SET(VMCS_HOST_RIP, 0xffffffff80001000);
 	machine_reset();
 	memcpy(machine_created, machine_fields, sizeof(machine_created));
+}
+
+void machine_choose(uint32_t id)
+{
+	machine.v = machine.vm.vcpus[id];
+	vcpu_switch_in(machine.v);
+}
+
+void machine_add_vcpu(void)
+{
+	struct vm *vm = &machine.vm;
+
+	if (vcpu_create(vm, vm->nvcpus, &vm->vcpus[vm->nvcpus]))
+		abort();
+	vcpu_reset(vm->vcpus[vm->nvcpus++]);
+	machine_choose(machine.v->id);
 }
 
 void machine_free(void)

@@ -1,6 +1,6 @@
 /*
- * A machine with VT-x for host programs: the guest layer's own files over a VMCS that is data, one vCPU, the whole board
- * and 64 KiB of RAM in two blocks of exactly their size. What the CPU does between entry and exit is the program's.
+ * A machine with VT-x for host programs: the guest layer's own files over a VMCS that is data, one vCPU or some, the whole
+ * board and 64 KiB of RAM in two blocks of exactly their size. What the CPU does between entry and exit is the program's.
  */
 #pragma once
 #include "guest/exit.h"
@@ -17,6 +17,9 @@
 #define MACHINE_SHADOW    BIT(2) /* of APIC virtualisation only the TPR shadow */
 #define MACHINE_CR3_EXITS BIT(3) /* exits on MOV to and from CR3 cannot be turned off */
 #define MACHINE_OLD_ERROR BIT(4) /* no IA32_VMX_BASIC[56] */
+#define MACHINE_KVM       BIT(5) /* hypervisor = kvm */
+
+#define MACHINE_VCPUS 4
 
 /* Where machine_mode() lays things in guest RAM. Linear addresses are physical ones; the APICs' pages are mapped too. */
 #define AT_GDT   0x1000u
@@ -38,6 +41,7 @@ struct machine {
 	struct vcpu *v;
 	uint64_t now;                     /* TSC */
 	char stop_reason[288];
+	uint32_t wakes, yields, flushes;  /* what the layer above and the TLB were asked for */
 	uint8_t *ram[2];
 	/* The CPU: what a VM entry runs until its exit; writes the exit's fields by machine_set() and returns the reason. */
 	uint32_t (*run)(struct machine *m);
@@ -47,6 +51,9 @@ extern struct machine machine;
 /* A VM at power-up, running. */
 void machine_init(unsigned options);
 void machine_free(void);
+/* One more vCPU, at power-up. machine.v stays the one before; machine_choose() changes it. */
+void machine_add_vcpu(void);
+void machine_choose(uint32_t id);
 /* Power-up again, as after a restart. */
 void machine_reset(void);
 /* Fills low RAM with tables and puts the vCPU into a mode, at CPL 0 (V8086: 3). */

@@ -3,6 +3,9 @@
 PAYLOADS   := hello cpu memory exec spec hidden contract random
 PAYLOADS   += debug shadow nmi align deliver fpu paging64 fetch syscalls
 PAYLOADS   += board mmio string access lapic pc kvm
+# Several CPUs
+PAYLOADS_SMP := smp_ipi smp_tlb smp_timer smp_atomic smp_topology smp_hostile smp_lock smp_bench
+PAYLOADS   += $(PAYLOADS_SMP)
 # Attackers, and those beside them; measurements
 PAYLOADS   += crash hang hostile hypercube probe neighbour
 PAYLOADS   += echo spin latency switch bench
@@ -23,6 +26,12 @@ PAYLOAD_pc        := pc_pit.c pc_rtc.c pc_uart.c
 PAYLOAD_probe     := probe_search.c probe_devices.c
 PAYLOAD_random    := random_box.c random_gen.c random_items.c random_system.c random_entry.asm
 PAYLOAD_shadow    := steps.c
+
+PAYLOAD_SMP       := smp.c smp_entry.asm
+$(foreach p,$(PAYLOADS_SMP),$(eval PAYLOAD_$(p) := $(PAYLOAD_SMP)))
+PAYLOAD_smp_ipi   += smp_ipi_start.c
+PAYLOAD_smp_atomic += smp_registers.c
+PAYLOAD_smp_hostile += smp_hostile_ipis.c smp_hostile_memory.c smp_hostile_devices.c
 
 PAYLOAD_COMMON32  := legacy.asm legacy.c print.c boot.c
 PAYLOAD_access32  := irq.c

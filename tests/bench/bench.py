@@ -40,6 +40,17 @@ def operations(build: Path, work: Path, cpu: str) -> None:
             print(f"operation={name} instructions={ticks}")
 
 
+def several_cpus(build: Path, work: Path, cpu: str) -> None:
+    """tests/payload/smp_bench.c says what a tick is with several CPUs."""
+    (work / "smp.conf").write_text("[vm bench]\nkernel = smp_bench.elf\nmemory = 64M\nvcpus = 2\n")
+    iso = work / "smp.iso"
+    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "smp.conf")
+    with Bochs(work / "smp", iso, cpu=cpu, cpus=2, memory=256) as machine:
+        machine.expect("payload: done", 120)
+        for name, ticks in re.findall(r"bench name=(\S+) ticks=(\d+)", machine.log):
+            print(f"operation={name} ticks={ticks}")
+
+
 def linux(build: Path, work: Path, cpu: str) -> None:
     vmlinuz = Path(run(ROOT / "tools/fetch-kernel.sh"))
     run("gcc", "-O2", "-static", "-o", work / "tsc", ROOT / "tests/bench/tsc.c")
@@ -65,6 +76,7 @@ def main() -> None:
     build, cpu = Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "corei7_skylake_x"
     with tempfile.TemporaryDirectory() as directory:
         operations(build, Path(directory), cpu)
+        several_cpus(build, Path(directory), cpu)
         linux(build, Path(directory), cpu)
 
 

@@ -24,6 +24,7 @@ ARGUMENTS = "one two"
 WHERE = BUILD / "test-logs" / "test_nested"
 
 NAMES = ["hello", "cpu", "tasks", "board", "mmio", "string", "memory", "modes"]
+SMP_NAMES = ["smp_tlb", "smp_ipi"]
 # What KVM makes different: it makes addresses in these MSRs canonical where a CPU faults, and takes from CPUID what the
 # outer Linux does not want.
 KVM_LINES = ("msr 175 noncanonical:", "msr 176 noncanonical:", "cpuid ")
@@ -57,6 +58,9 @@ def host(kernel, initrd):
     files = {"build/trefoil.iso": BUILD / "trefoil.iso"}
     for name in NAMES:
         conf = payload_conf("a", "kernel.elf", ARGUMENTS, memory="64M")
+        files[f"{name}.iso"] = images.trefoil(conf, {"kernel.elf": payload(name)}, name=name)
+    for name in SMP_NAMES:
+        conf = payload_conf("a", "kernel.elf", "rounds=4", memory="64M", extra="vcpus = 2\n")
         files[f"{name}.iso"] = images.trefoil(conf, {"kernel.elf": payload(name)}, name=name)
     files["debian.iso"] = images.trefoil(linux_conf("alpha"), {"vmlinuz": kernel, "alpha.img": initrd("alpha")}, name="debian")
     files["spcr.bin"] = WHERE / "spcr.bin"
@@ -107,6 +111,14 @@ def test_payload(host, images, boot, name):
 @pytest.mark.parametrize("options", rows(0, "-machine q35", "-smp 2", "-m 6G", "-cpu host,+vmx,-x2apic"))
 def test_machine(host, options):
     runs_hello(host.start(command("hello.iso", f"{SMALL} {options}")))
+
+
+@pytest.mark.parametrize("name", rows(1, *SMP_NAMES))
+def test_two_cpus(host, name):
+    """Of the machine and of its guest: KVM's own interrupts between them, INIT, start-up IPIs, and the flushing of its EPT."""
+    machine = host.start(command(f"{name}.iso", f"{SMALL} -smp 2"))
+    machine.expect(r"event=cpu-online cpu=1 apic-id=1 ", BIOS_SECONDS)
+    assert any("2 of 2 CPUs" in line for line in payload_lines(machine, PAYLOAD_SECONDS))
 
 
 @pytest.mark.parametrize("found, options", [pytest.param(*row, marks=pytest.mark.slow) for row in (

@@ -14,7 +14,8 @@ STORMS = ["ipi-storm", "ipi-storm-if0", "halted-storm", "vector-flood", "nmi-sto
 ENDS = ["ipi-random", "ioapic-any", "init-boot-cpu"]
 STOPS = [("off-from-ap", "power-off"), ("off-from-all", "power-off"), ("reset-from-ap", "reset"), ("reset-from-all", "reset"),
          ("keyboard-from-ap", "reset"), ("triple-on-ap", "triple-fault"), ("triple-on-all", "triple-fault")]
-BOUNDED = [mode for mode in STORMS if mode not in ("timers", "halt-all", "apic-base")]
+# What comes to an end if it is told to; ioapic-race may make a line that is never at rest interrupt it for ever.
+BOUNDED = [mode for mode in STORMS if mode not in ("timers", "halt-all", "apic-base", "ioapic-race")]
 FAST = ["ipi-storm", "init-storm", "remap-race", "x2apic-toggle", "pause-storm", "device-race"]
 pytestmark = pytest.mark.skipif(find_bochs().version < (3, 0), reason="this Bochs is too old for several CPUs")
 

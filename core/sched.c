@@ -1,3 +1,7 @@
+/*
+ * Runs vCPUs as core/runq.h decides, by borrowed virtual time: one number for each serves shares, latency and the choice of a
+ * CPU. docs/scheduling.md says what else there is.
+ */
 #include "core/sched.h"
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/frames.h"

@@ -51,6 +51,18 @@ def several_cpus(build: Path, work: Path, cpu: str) -> None:
             print(f"operation={name} ticks={ticks}")
 
 
+def switch(build: Path, work: Path, cpu: str) -> None:
+    """Two guests on one CPU: what lies between the end of one's turn and the begin of the other's, as neither has it."""
+    (work / "turns.conf").write_text("[trefoil]\nshow_all = on\n" + "".join(f"[vm {n}]\nkernel = turns.elf\nmemory = 16M\n" for n in "ab"))
+    iso = work / "turns.iso"
+    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "turns.conf")
+    with Bochs(work / "turns", iso, cpu=cpu, memory=256) as machine:
+        for _ in "ab":
+            machine.expect(r"turns run=\d+ gap=\d+", 120)
+        (run_a, gap_a), (run_b, gap_b) = (map(int, pair) for pair in re.findall(r"turns run=(\d+) gap=(\d+)", machine.log))
+        print(f"operation=vcpu-switch instructions={(gap_a - run_b + gap_b - run_a) // 4}")
+
+
 def linux(build: Path, work: Path, cpu: str) -> None:
     vmlinuz = Path(run(ROOT / "tools/fetch-kernel.sh"))
     run("gcc", "-O2", "-static", "-o", work / "tsc", ROOT / "tests/bench/tsc.c")
@@ -77,6 +89,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         operations(build, Path(directory), cpu)
         several_cpus(build, Path(directory), cpu)
+        switch(build, Path(directory), cpu)
         linux(build, Path(directory), cpu)
 
 

@@ -3,7 +3,7 @@
 
 static bool waits_on(const struct runq_entity *e, const struct runq *q)
 {
-	return load(&e->cpu) == q->cpu && heap_holds(&e->run);
+	return __atomic_load_n(&e->cpu, __ATOMIC_ACQUIRE) == q->cpu && heap_holds(&e->run); /* acquire: as in lock_queue_of() */
 }
 
 /* --- taken by the decision */

@@ -3,7 +3,7 @@
 #include "guest/vmconfig.h"
 #include <tf/err.h>
 
-#define CONFIG_MAX_VMS 64
+#define CONFIG_MAX_VMS 128
 
 enum config_serial { CONFIG_SERIAL_AUTO, CONFIG_SERIAL_NONE, CONFIG_SERIAL_PORT };
 

@@ -15,7 +15,7 @@
 #include <stdarg.h>
 #include <tf/types.h>
 
-#define CONSOLE_MAX          64
+#define CONSOLE_MAX          128
 #define CONSOLE_NAME_MAX     32
 #define CONSOLE_LINE_MAX     256 /* a longer unfinished line is not reprinted; a longer prefixed line is broken up */
 #define CONSOLE_BACKLOG      512 /* what a shown console may have waiting behind its share of the output ring */

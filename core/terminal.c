@@ -26,9 +26,9 @@
 static struct spinlock lock = SPINLOCK_INIT(RANK_TERMINAL); /* guards everything below */
 static struct {
 	struct console_mux mux;
-	struct vconsole consoles[CONFIG_MAX_VMS]; /* by VM number */
-	bool ready[CONFIG_MAX_VMS];               /* there is room again, and the guest has not been told */
 	uint8_t out[OUT_SIZE];
+	bool ready[CONFIG_MAX_VMS];          /* there is room again, and the guest has not been told */
+	struct vconsole consoles[];          /* by VM number, as many as the configuration has */
 } *terminal;                                 /* NULL until terminal_init() */
 static struct line line;
 static bool started;                         /* until then nothing is sent but by terminal_drain() */
@@ -315,7 +315,7 @@ void terminal_init(const struct config *cfg)
 	const struct console_cmds cmds = { .list = cmd_list, .stats = cmd_stats, .restart = cmd_restart, .stop = cmd_stop,
 					   .start = cmd_start, .audit = cmd_audit, .power_off = cmd_power_off };
 
-	unsigned order = frame_order(sizeof(*terminal));
+	unsigned order = frame_order(sizeof(*terminal) + cfg->nvms * sizeof(terminal->consoles[0]));
 	hpa_t frames;
 
 	if (frame_alloc(order, &frames))

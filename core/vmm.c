@@ -1,5 +1,6 @@
 #include "core/vmm.h"
 #include "arch/x86_64/cpu.h"
+#include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/tsc.h"
 #include "core/com2.h"
@@ -8,6 +9,7 @@
 #include "core/terminal.h"
 #include "drivers/rtc.h"
 #include <tf/log.h>
+#include <tf/panic.h>
 #include <tf/string.h>
 
 static struct {
@@ -18,7 +20,7 @@ static struct {
 	uint32_t hasty;    /* starts in a row that ended soon and were followed by another */
 	bool waiting;      /* TIMER_RESTART is armed */
 	bool live;         /* started, and not wholly ended yet */
-} slots[CONFIG_MAX_VMS];
+} *slots;                  /* for every VM of the configuration */
 static uint32_t nslots;
 static bool power_off_requested, power_off_with_last;
 static int64_t unix_at_start; /* host clock when `tsc_boot` was: the clock is read once */
@@ -142,8 +144,20 @@ static void start(struct vm *vm)
 	vm_start(vm);
 }
 
+static void make_slots(uint32_t n)
+{
+	unsigned order = frame_order(n * sizeof(*slots));
+	hpa_t frames;
+
+	if (frame_alloc(order, &frames))
+		panic("vmm: no memory");
+	slots = phys_to_virt(frames);
+	memset(slots, 0, PAGE_SIZE << order);
+}
+
 void vmm_create_all(const struct config *cfg, const struct boot_info *bi)
 {
+	make_slots(cfg->nvms);
 	unix_at_start = rtc_read_unix() - (int64_t)(tsc_to_us(rdtsc() - tsc_boot) / 1000000);
 	power_off_with_last = cfg->poweroff;
 	for (uint32_t i = 0; i < cfg->nvms; i++)

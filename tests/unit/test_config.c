@@ -464,7 +464,7 @@ static void as_many_vms_as_fit(void **state)
 	assert_int_equal(config.nvms, CONFIG_MAX_VMS);
 	assert_int_equal(nerrors, 1);
 	assert_error(0, 3 * CONFIG_MAX_VMS + 1, "", "");
-	assert_string_equal(config.vms[CONFIG_MAX_VMS - 1].name, "v63");
+	assert_string_equal(config.vms[CONFIG_MAX_VMS - 1].name, "v127");
 }
 
 int main(void)

@@ -72,7 +72,8 @@ def running(build: Path, work: Path, name: str, cpu: str, guests: list[Guest], c
     subprocess.run([ROOT / "tools/mkiso.sh", "-d", build / "payload", "-d", linux.kernel().parent, iso, "trefoil",
                     build / "boot/trefoil.elf", conf], check=True)
     memory = sum(guest.mib for guest in guests) + SPARE_MIB
-    with Bochs(work / name, iso, cpu=cpu, cpus=cpus, memory=memory + (4096 - HOLE_MIB if memory > HOLE_MIB else 0)) as machine:
+    memory += 4096 - HOLE_MIB if memory > HOLE_MIB else 0
+    with Bochs(work / name, iso, cpu=cpu, cpus=cpus, memory=memory, exclude=linux.chance()) as machine:
         yield Run(machine, len(guests))
 
 

@@ -1,96 +1,74 @@
 #!/usr/bin/python3
-"""What Trefoil costs, in instructions: on Bochs one TSC tick is one instruction, and runs repeat.   bench.py BUILD_DIR [CPU]
+"""What Trefoil costs: measures, prints, and writes BUILD_DIR/bench.json.
 
-Prints one line for each operation (tests/payload/bench.c), and how long Debian's cloud kernel takes from its entry to
-its init, as a guest and on the bare machine.
+On Bochs one TSC tick is one instruction, and runs repeat. On a machine with VT-x, and from the log of a bare one, ticks are cycles.
 """
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
+import argparse
+import json
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-from emulator import Bochs  # noqa: E402
+import linux_boot
+import machines
+import operations
 
-SETUP_SECTS = 0x1F1  # Linux boot protocol: the 32-bit entry point is at (setup_sects + 1) * 512
-CMDLINE = "console=ttyS0,115200 quiet cryptomgr.notests random.trust_cpu=on trefoil.run=tsc"
-
-
-def run(*command: object) -> str:
-    return subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+PARTS = ("operations", "linux")
 
 
-def last_match(work: Path, iso: Path, cpu: str, pattern: str) -> re.Match:
-    # lax_msrs: a bare Linux reads IA32_MISC_ENABLE, which Bochs has not
-    with Bochs(work / iso.stem, iso, cpu=cpu, memory=768, lax_msrs=True) as machine:
-        return machine.expect(pattern, 300)
+def from_logs(logs: list[Path]) -> dict:
+    """Of a bare machine that started the ISO of `make bench-iso`: the serial log; and perhaps another, with mitigations = off."""
+    texts = [log.read_text(errors="replace") for log in logs]
+    where = machines.of_log(texts[0])
+    found = [dict(operations.parse(text)) for text in texts]
+    if not all(found):
+        raise SystemExit("bench: a log without one line of figures")
+    return {"machine": where.describe(), "operations": {where.cpu: operations.with_price(found[0], found[1] if found[1:] else {})}}
 
 
-def operations(build: Path, work: Path, cpu: str) -> None:
-    (work / "trefoil.conf").write_text("[vm bench]\nkernel = bench.elf\nmemory = 64M\n")
-    iso = work / "bench.iso"
-    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "trefoil.conf")
-    with Bochs(work / "bench", iso, cpu=cpu, memory=256) as machine:
-        machine.expect("payload: done", 120)
-        for name, ticks in re.findall(r"bench name=(\S+) ticks=(\d+)", machine.log):
-            print(f"operation={name} instructions={ticks}")
+def measure(build: Path, kind: str, cpus: list[str], parts: list[str]) -> dict:
+    these = [machines.kvm()] if kind == "kvm" else [machines.bochs(cpu) for cpu in cpus]
+    results: dict = {"machine": these[0].describe()}
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        if "operations" in parts:
+            results["operations"] = {each.cpu: operations.measure(build, work, each) for each in these}
+        if "linux" in parts and kind == "bochs":
+            results["linux"] = linux_boot.measure(build, work, these[0].cpu)
+    return results
 
 
-def several_cpus(build: Path, work: Path, cpu: str) -> None:
-    """tests/payload/smp_bench.c says what a tick is with several CPUs."""
-    (work / "smp.conf").write_text("[vm bench]\nkernel = smp_bench.elf\nmemory = 64M\nvcpus = 2\n")
-    iso = work / "smp.iso"
-    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "smp.conf")
-    with Bochs(work / "smp", iso, cpu=cpu, cpus=2, memory=256) as machine:
-        machine.expect("payload: done", 120)
-        for name, ticks in re.findall(r"bench name=(\S+) ticks=(\d+)", machine.log):
-            print(f"operation={name} ticks={ticks}")
-
-
-def switch(build: Path, work: Path, cpu: str) -> None:
-    """Two guests on one CPU: what lies between the end of one's turn and the begin of the other's, as neither has it."""
-    (work / "turns.conf").write_text("[trefoil]\nshow_all = on\n" + "".join(f"[vm {n}]\nkernel = turns.elf\nmemory = 16M\n" for n in "ab"))
-    iso = work / "turns.iso"
-    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "turns.conf")
-    with Bochs(work / "turns", iso, cpu=cpu, memory=256) as machine:
-        for _ in "ab":
-            machine.expect(r"turns run=\d+ gap=\d+", 120)
-        (run_a, gap_a), (run_b, gap_b) = (map(int, pair) for pair in re.findall(r"turns run=(\d+) gap=(\d+)", machine.log))
-        print(f"operation=vcpu-switch instructions={(gap_a - run_b + gap_b - run_a) // 4}")
-
-
-def linux(build: Path, work: Path, cpu: str) -> None:
-    vmlinuz = Path(run(ROOT / "tools/fetch-kernel.sh"))
-    run("gcc", "-O2", "-static", "-o", work / "tsc", ROOT / "tests/bench/tsc.c")
-    run(ROOT / "tools/mkinitrd.sh", "bench", work / "bench.img", work / "tsc")
-    run("nasm", "-f", "bin", "-o", work / "stub.bin", ROOT / "tests/bench/entry_stub.asm")
-    stub, kernel = (work / "stub.bin").read_bytes(), bytearray(vmlinuz.read_bytes())
-    (work / "vmlinuz").write_bytes(kernel)
-    entry = (kernel[SETUP_SECTS] + 1) * 512
-    kernel[entry:entry + len(stub)] = stub
-    (work / "vmlinuz-stub").write_bytes(kernel)
-    for name, image in (("bare-entry", "vmlinuz-stub"), ("bare", "vmlinuz")):
-        run(ROOT / "tools/mkiso.sh", work / f"{name}.iso", "linux", work / image, CMDLINE, work / "bench.img")
-    (work / "linux.conf").write_text("[vm linux]\nkernel = vmlinuz\ninitrd = bench.img\nmemory = 512M\n"
-                                     f"cmdline = {CMDLINE}\n")
-    run(ROOT / "tools/mkiso.sh", work / "guest.iso", "trefoil", build / "boot/trefoil.elf", work / "linux.conf")
-    entered = int(last_match(work, work / "bare-entry.iso", cpu, "[0-9A-F]{16}")[0], 16)
-    bare = int(last_match(work, work / "bare.iso", cpu, r"tsc=(\d+)\r")[1]) - entered
-    guest = int(last_match(work, work / "guest.iso", cpu, r"tsc=(\d+)\r")[1])
-    print(f"linux=bare instructions={bare}\nlinux=guest instructions={guest} ratio={guest / bare:.4f}")
+def show(results: dict) -> None:
+    unit = results["machine"]["unit"]
+    for cpu, records in results.get("operations", {}).items():
+        print(f"{cpu}, {unit}:\n{'':24}{'median':>9}{'p99':>9}{'max':>9}   without mitigations")
+        for name, record in records.items():
+            figures = "".join(f"{record.get(key, ''):>9}" for key in ("median", "p99", "max"))
+            print(f"{name:24}{figures}{record.get('mitigations_off', {}).get('median', ''):>9}")
+    for name, record in results.get("linux", {}).items():
+        print(f"linux {name}: " + " ".join(f"{key}={value}" for key, value in record.items()))
 
 
 def main() -> None:
-    build, cpu = Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "corei7_skylake_x"
-    with tempfile.TemporaryDirectory() as directory:
-        operations(build, Path(directory), cpu)
-        several_cpus(build, Path(directory), cpu)
-        switch(build, Path(directory), cpu)
-        linux(build, Path(directory), cpu)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("--machine", choices=("bochs", "kvm"), default="bochs")
+    parser.add_argument("--cpu", action="append", help="a CPU model of Bochs, instead of some")
+    parser.add_argument("--only", default=",".join(PARTS), help="some of " + ",".join(PARTS))
+    parser.add_argument("--from-log", type=Path, nargs="+", metavar="FILE", help="of a bare machine; then one with mitigations = off")
+    parser.add_argument("--iso", choices=("auto", "off"), help="only make BUILD_DIR/bench.iso for it, with these mitigations")
+    options = parser.parse_args()
+    build, parts = options.build.resolve(), options.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no part is named {' or '.join(sorted(unknown))}")
+    if options.iso:
+        print(operations.bench_image(build, build / "bench.iso", options.iso))
+        return
+    results = from_logs(options.from_log) if options.from_log else \
+        measure(build, options.machine, options.cpu or machines.measured_cpus(), parts)
+    (build / "bench.json").write_text(json.dumps(results, indent="\t") + "\n")
+    show(results)
 
 
 if __name__ == "__main__":

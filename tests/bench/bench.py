@@ -63,7 +63,7 @@ def main() -> None:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no part is named {' or '.join(sorted(unknown))}")
     if options.iso:
-        print(operations.bench_image(build, build / "bench.iso", options.iso))
+        print(operations.image(build, operations.with_head(operations.BENCH, options.iso), build / "bench.iso"))
         return
     results = from_logs(options.from_log) if options.from_log else \
         measure(build, options.machine, options.cpu or machines.measured_cpus(), parts)

@@ -40,14 +40,16 @@ def ready(log: str) -> tuple[int, int]:
 def measure(build: Path, work: Path) -> Figures:
     found: Figures = {("image-kib", "any"): -(-(build / "boot/trefoil.elf").stat().st_size // 1024)}
     for cpu in CPUS:
-        log = operations.single(build, work, bochs(cpu), "auto")
+        log = operations.run(build, work, bochs(cpu), operations.with_head(operations.BENCH))
         found |= {(name, cpu): record["median"] for name, record in operations.parse(log)}
         found["boot", cpu], found["memory-kib", cpu] = ready(log)
-    first, one = CPUS[0], found["memory-kib", CPUS[0]]
-    two_vms, two_vcpus = (ready(operations.run(build, work, bochs(first), conf))[1]
-                          for conf in (operations.BENCH + operations.BENCH.replace("bench]", "other]"), operations.BENCH + "vcpus = 2\n"))
-    found["memory-vcpu-kib", first] = two_vcpus - one
-    found["memory-vm-kib", first] = two_vms - one - found["memory-vcpu-kib", first]
+
+    def memory(conf: str) -> int:
+        return ready(operations.run(build, work, bochs(CPUS[0]), operations.with_head(conf), until=r"event=ready [^\n]*\n"))[1]
+
+    one, two_vcpus = found["memory-kib", CPUS[0]], memory(operations.BENCH + "vcpus = 2\n")
+    found["memory-vcpu-kib", CPUS[0]] = two_vcpus - one
+    found["memory-vm-kib", CPUS[0]] = memory(operations.BENCH + operations.BENCH.replace("bench]", "other]")) - two_vcpus
     return found
 
 
@@ -75,7 +77,8 @@ def budget_for(figure: int) -> int:
 
 def rewrite(text: str, measured: Figures) -> str:
     """The same with budgets that are kept: comments and order stay, what is new comes last, what is gone goes."""
-    wrong = judge(parse(text), measured)
+    budgets = parse(text)
+    wrong = judge(budgets, measured)
 
     def line(match: re.Match) -> str:
         key = match["name"], match["cpu"]
@@ -83,7 +86,7 @@ def rewrite(text: str, measured: Figures) -> str:
             return match[0]
         return f"{match['what']}{budget_for(measured[key])}{match['rest']}" if key in measured else ""
 
-    new = "".join(f"{name} {cpu} {budget_for(measured[name, cpu])}\n" for name, cpu in wrong if (name, cpu) not in parse(text))
+    new = "".join(f"{name:22} {cpu:25} {budget_for(measured[name, cpu])}\n" for name, cpu in wrong if (name, cpu) not in budgets)
     return LINE.sub(line, text) + new
 
 

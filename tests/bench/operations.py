@@ -9,10 +9,9 @@ from machines import ROOT, Machine
 
 LINE = re.compile(r"bench name=(\S+) median=(\d+) p99=(\d+) max=(\d+) n=(\d+)")
 TIMEOUT = 120
-# The screen is drawn now and then, in the middle of some sample.
-HEAD = "[trefoil]\nscreen = off\nshow_all = on\nmitigations = {}\n"
-BENCH, SMP, TURNS = "[vm bench]\nkernel = bench.elf\nmemory = 64M\n", "[vm smp]\nkernel = smp_bench.elf\nmemory = 64M\nvcpus = 2\n", \
-    "".join(f"[vm {name}]\nkernel = turns.elf\nmemory = 16M\n" for name in "ab")
+BENCH = "[vm bench]\nkernel = bench.elf\nmemory = 64M\n"
+SMP = "[vm smp]\nkernel = smp_bench.elf\nmemory = 64M\nvcpus = 2\n"
+TURNS = "".join(f"[vm {name}]\nkernel = turns.elf\nmemory = 16M\n" for name in "ab")
 
 Record = dict[str, int]
 
@@ -30,22 +29,17 @@ def parse(log: str) -> list[tuple[str, Record]]:
     return [(name, dict(zip(("median", "p99", "max", "n"), map(int, figures)))) for name, *figures in LINE.findall(log)]
 
 
-def bench_image(build: Path, out: Path, mitigations: str) -> Path:
-    """The operations of one vCPU."""
-    return image(build, HEAD.format(mitigations) + BENCH, out)
+def with_head(conf: str, mitigations: str = "auto") -> str:
+    """The screen is off: it is drawn now and then, in the middle of some sample."""
+    return f"[trefoil]\nscreen = off\nshow_all = on\nmitigations = {mitigations}\n{conf}"
 
 
-def run(build: Path, work: Path, machine: Machine, conf: str, cpus: int = 1, ends: int = 1) -> str:
-    """The serial log of these payloads, to the end of so many of them."""
+def run(build: Path, work: Path, machine: Machine, conf: str, cpus: int = 1, ends: int = 1, until: str = "payload: done") -> str:
+    """The serial log of these payloads, until it has said so for so many times."""
     with machine.start(work / "machine", image(build, conf, work / "bench.iso"), cpus) as emulator:
         for _ in range(ends):
-            emulator.expect("payload: done", TIMEOUT)
+            emulator.expect(until, TIMEOUT)
         return emulator.log
-
-
-def single(build: Path, work: Path, machine: Machine, mitigations: str) -> str:
-    """The log of the payload with the operations of one vCPU."""
-    return run(build, work, machine, HEAD.format(mitigations) + BENCH)
 
 
 def switch(log: str) -> Record:
@@ -59,10 +53,9 @@ def measure(build: Path, work: Path, machine: Machine) -> dict[str, dict]:
     """name -> {median, p99, max, n}, with the mitigations that the CPU needs; and under "mitigations_off" the same without."""
     found: dict[str, dict[str, Record]] = {}
     for mitigations in ("auto", "off"):
-        found[mitigations] = dict(parse(single(build, work, machine, mitigations)))
-        head = HEAD.format(mitigations)
-        found[mitigations] |= dict(parse(run(build, work, machine, head + SMP, cpus=2)))
-        found[mitigations]["vcpu-switch"] = switch(run(build, work, machine, head + TURNS, ends=2))
+        one, two, turns = (with_head(conf, mitigations) for conf in (BENCH, SMP, TURNS))
+        found[mitigations] = dict(parse(run(build, work, machine, one)) + parse(run(build, work, machine, two, cpus=2)))
+        found[mitigations]["vcpu-switch"] = switch(run(build, work, machine, turns, ends=2))
     return with_price(found["auto"], found["off"])
 
 

@@ -13,8 +13,11 @@ static struct { const char *name; uint64_t samples[BENCH_SAMPLES]; } results[OPE
 static unsigned nresults;
 static uint64_t overhead; /* of the measurement itself */
 
-/* `noinline`: an emulator that runs blocks of instructions knows the time exactly at the begin of a block only. */
-__attribute__((noinline)) uint64_t bench_now(void)
+/*
+ * `noinline`: an emulator that runs blocks of instructions knows the time exactly at the begin of a block only. LFENCE: a CPU
+ * does what is before and behind it in this order.
+ */
+static __attribute__((noinline)) uint64_t now_exactly(void)
 {
 	uint64_t t;
 
@@ -41,10 +44,10 @@ static void wait_quiet(void)
 /* `noinline`: what is around an operation is the same for all. */
 static __attribute__((noinline)) uint64_t bracket(void (*op)(void))
 {
-	uint64_t t = bench_now();
+	uint64_t t = now_exactly();
 
 	op();
-	return bench_now() - t;
+	return now_exactly() - t;
 }
 
 static void nothing(void) { }
@@ -94,7 +97,7 @@ static void measure_all(const struct operation *o)
 void payload_main(void)
 {
 	static const struct operation *const subjects[] = {
-		bench_cpu, bench_io, bench_memory, bench_apic, bench_timer, bench_x2apic, /* the last: there is no way back from it */
+		bench_cpu, bench_io, bench_memory, bench_apic, bench_timer, bench_x2apic, /* the last */
 	};
 
 	irq_init();

@@ -20,6 +20,3 @@ void bench_timer_init(void);
 
 /* bench_report.c: sorts the samples and prints "bench name=... median=... p99=... max=... n=...". */
 void bench_report(const char *name, uint64_t *samples, unsigned n);
-
-/* The TSC, behind all that was before and before all that follows. */
-uint64_t bench_now(void);

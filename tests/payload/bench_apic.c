@@ -59,6 +59,7 @@ static void op_x2_ipi_hlt(void)
 	hlt_wait();
 }
 
+/* There is no way back. */
 static bool enter_x2apic(void)
 {
 	if (!(cpuid(1, 0).c & CPUID1_X2APIC))

@@ -11,15 +11,18 @@
 #define VMCALL_LENGTH  3
 #define VEC_UD         6
 
+static uint64_t tsc_adjust;
+
 static bool has_xsave(void) { return cpuid(1, 0).c & CPUID1_XSAVE; }
 static bool has_tsc_adjust(void) { return cpuid(0, 0).a >= 7 && cpuid(7, 0).b & CPUID7_ADJUST; }
 
+static void keep_tsc_adjust(void) { tsc_adjust = rdmsr(MSR_TSC_ADJUST); }
 static void enable_xsave(void) { wrcr4(rdcr4() | CR4_OSXSAVE); }
 
 static void op_cpuid(void) { cpuid(0, 0); }
 static void op_rdmsr_apic_base(void) { rdmsr(MSR_APIC_BASE); }
 static void op_rdmsr_tsc_adjust(void) { rdmsr(MSR_TSC_ADJUST); }
-static void op_wrmsr_tsc_adjust(void) { wrmsr(MSR_TSC_ADJUST, 0); }
+static void op_wrmsr_tsc_adjust(void) { wrmsr(MSR_TSC_ADJUST, tsc_adjust); }
 static void op_xgetbv(void) { __asm__ volatile("xgetbv" :: "c"(0) : "eax", "edx"); }
 static void op_wbinvd(void) { __asm__ volatile("wbinvd" ::: "memory"); }
 static void op_clts(void) { __asm__ volatile("clts" ::: "memory"); }
@@ -61,7 +64,7 @@ const struct operation bench_cpu[] = {
 	{ "vmcall", .op = op_vmcall, .before = catch_ud, .after = release_ud },
 	{ "rdmsr-apic-base", .op = op_rdmsr_apic_base },
 	{ "rdmsr-tsc-adjust", .op = op_rdmsr_tsc_adjust, .present = has_tsc_adjust },
-	{ "wrmsr-tsc-adjust", .op = op_wrmsr_tsc_adjust, .present = has_tsc_adjust },
+	{ "wrmsr-tsc-adjust", .op = op_wrmsr_tsc_adjust, .present = has_tsc_adjust, .before = keep_tsc_adjust },
 	{ "xgetbv", .op = op_xgetbv, .present = has_xsave, .before = enable_xsave },
 	{ "wbinvd", .op = op_wbinvd },
 	{ "clts", .op = op_clts },

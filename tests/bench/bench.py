@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--machine", choices=("bochs", "kvm"), default="bochs")
     parser.add_argument("--cpu", action="append", help="a CPU model of Bochs, instead of some")
     parser.add_argument("--only", default=",".join(PARTS), help="some of " + ",".join(PARTS))
-    parser.add_argument("--from-log", type=Path, nargs="+", metavar="FILE", help="of a bare machine; then one with mitigations = off")
+    parser.add_argument("--from-log", type=Path, nargs="+", metavar="FILE", help="of a bare machine; another with mitigations = off")
     parser.add_argument("--iso", choices=("auto", "off"), help="only make BUILD_DIR/bench.iso for it, with these mitigations")
     options = parser.parse_args()
     build, parts = options.build.resolve(), options.only.split(",")

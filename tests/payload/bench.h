@@ -20,3 +20,8 @@ void bench_timer_init(void);
 
 /* bench_report.c: sorts the samples and prints "bench name=... median=... p99=... max=... n=...". */
 void bench_report(const char *name, uint64_t *samples, unsigned n);
+
+/* bench_io.c: one instruction for all reads of device memory, and one for all writes, as drivers have them. So it does not
+ * matter to an emulator that keeps instructions which it has decoded where in memory they are. */
+uint32_t bench_read(uint64_t address);
+void bench_write(uint64_t address, uint32_t value);

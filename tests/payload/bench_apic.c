@@ -15,17 +15,17 @@ static void on_ipi(struct frame *f)
 	if (x2apic)
 		x2apic_write(LAPIC_EOI, 0);
 	else
-		lapic_write(LAPIC_EOI, 0);
+		bench_write(LAPIC + LAPIC_EOI, 0);
 }
 
 void bench_apic_init(void) { irq_set(VECTOR, on_ipi); }
 
-static void op_id(void) { lapic_read(LAPIC_ID); }
-static void op_eoi(void) { lapic_write(LAPIC_EOI, 0); }
-static void op_tmcct(void) { lapic_read(LAPIC_CUR_COUNT); }
-static void op_tpr_read(void) { lapic_read(LAPIC_TPR); }
-static void op_tpr_write(void) { lapic_write(LAPIC_TPR, 0); }
-static void send(void) { lapic_write(LAPIC_ICR, ICR_SELF | VECTOR); }
+static void op_id(void) { bench_read(LAPIC + LAPIC_ID); }
+static void op_eoi(void) { bench_write(LAPIC + LAPIC_EOI, 0); }
+static void op_tmcct(void) { bench_read(LAPIC + LAPIC_CUR_COUNT); }
+static void op_tpr_read(void) { bench_read(LAPIC + LAPIC_TPR); }
+static void op_tpr_write(void) { bench_write(LAPIC + LAPIC_TPR, 0); }
+static void send(void) { bench_write(LAPIC + LAPIC_ICR, ICR_SELF | VECTOR); }
 
 static void op_x2_id(void) { x2apic_read(LAPIC_ID); }
 static void op_x2_eoi(void) { x2apic_write(LAPIC_EOI, 0); }

@@ -18,7 +18,7 @@ static void on_timer(struct frame *f)
 {
 	(void)f;
 	woken = rdtsc();
-	lapic_write(LAPIC_EOI, 0);
+	bench_write(LAPIC + LAPIC_EOI, 0);
 }
 
 /* Both looks at the count take the same time. */
@@ -28,23 +28,23 @@ void bench_timer_init(void)
 	uint32_t left;
 
 	irq_set(VECTOR, on_timer);
-	lapic_write(LAPIC_DIVIDE, DIVIDE_BY_1);
-	lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR);
-	lapic_write(LAPIC_INIT_COUNT, UINT32_MAX);
-	left = lapic_read(LAPIC_CUR_COUNT);
+	bench_write(LAPIC + LAPIC_DIVIDE, DIVIDE_BY_1);
+	bench_write(LAPIC + LAPIC_LVT_TIMER, LVT_MASKED | VECTOR);
+	bench_write(LAPIC + LAPIC_INIT_COUNT, UINT32_MAX);
+	left = bench_read(LAPIC + LAPIC_CUR_COUNT);
 	begin = now = rdtsc();
 	while (now - begin < CALIBRATION)
 		now = rdtsc();
-	cal_counts = left - lapic_read(LAPIC_CUR_COUNT);
+	cal_counts = left - bench_read(LAPIC + LAPIC_CUR_COUNT);
 	cal_ticks = rdtsc() - begin;
-	lapic_write(LAPIC_INIT_COUNT, 0);
+	bench_write(LAPIC + LAPIC_INIT_COUNT, 0);
 }
 
 static bool has_deadline(void) { return cpuid(1, 0).c & CPUID1_TSC_DEADLINE; }
-static void unmask(void) { lapic_write(LAPIC_LVT_TIMER, VECTOR); }
-static void use_deadline(void) { lapic_write(LAPIC_LVT_TIMER, LVT_DEADLINE | VECTOR); }
-static void arm(void) { lapic_write(LAPIC_INIT_COUNT, FAR); }
-static void stop(void) { lapic_write(LAPIC_INIT_COUNT, 0); }
+static void unmask(void) { bench_write(LAPIC + LAPIC_LVT_TIMER, VECTOR); }
+static void use_deadline(void) { bench_write(LAPIC + LAPIC_LVT_TIMER, LVT_DEADLINE | VECTOR); }
+static void arm(void) { bench_write(LAPIC + LAPIC_INIT_COUNT, FAR); }
+static void stop(void) { bench_write(LAPIC + LAPIC_INIT_COUNT, 0); }
 static void arm_deadline(void) { wrmsr(MSR_TSC_DEADLINE, rdtsc() + FAR); }
 
 static void start(void)
@@ -56,7 +56,7 @@ static void start(void)
 static void stop_deadline(void)
 {
 	wrmsr(MSR_TSC_DEADLINE, 0); /* a change of the mode would do, but not in Bochs */
-	lapic_write(LAPIC_LVT_TIMER, LVT_MASKED | VECTOR);
+	bench_write(LAPIC + LAPIC_LVT_TIMER, LVT_MASKED | VECTOR);
 }
 
 /* The time runs from before the write that starts the timer, so what that takes until it counts is part of the delay. */
@@ -65,7 +65,7 @@ static uint64_t start_ahead(void)
 	uint64_t counts = AHEAD * cal_counts / cal_ticks, due = rdtsc() + counts * cal_ticks / cal_counts;
 
 	woken = 0;
-	lapic_write(LAPIC_INIT_COUNT, (uint32_t)counts);
+	bench_write(LAPIC + LAPIC_INIT_COUNT, (uint32_t)counts);
 	return due;
 }
 
@@ -108,6 +108,7 @@ const struct operation bench_timer[] = {
 	{ "hlt-overshoot", .sample = sleep, .before = unmask },
 	{ "spin-overshoot", .sample = spin, .before = unmask },
 	{ "arm-deadline", .op = arm_deadline, .present = has_deadline, .before = use_deadline, .after = stop_deadline },
-	{ "hlt-overshoot-deadline", .sample = sleep_deadline, .present = has_deadline, .before = use_deadline, .after = stop_deadline },
+	{ "hlt-overshoot-deadline", .sample = sleep_deadline, .present = has_deadline, .before = use_deadline,
+	  .after = stop_deadline },
 	{ },
 };

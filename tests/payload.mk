@@ -15,6 +15,7 @@ PAYLOADS32 := tasks modes segments sensitive contract32 random32 random_real ran
 # Sources beside <name>.c
 PAYLOAD_COMMON    := start.asm print.c boot.c trap.c irq.c
 PAYLOAD_access    := access_faults.c
+PAYLOAD_bench     := bench_apic.c bench_cpu.c bench_io.c bench_memory.c bench_report.c bench_timer.c
 PAYLOAD_board     := board_apic.c
 PAYLOAD_contract  := contract_registers.c contract_msrs.c
 PAYLOAD_cpu       := cpu_faults.c cpu_state.c
@@ -26,11 +27,13 @@ PAYLOAD_pc        := pc_pit.c pc_rtc.c pc_uart.c
 PAYLOAD_probe     := probe_search.c probe_devices.c
 PAYLOAD_random    := random_box.c random_gen.c random_items.c random_system.c random_entry.asm
 PAYLOAD_shadow    := steps.c
+PAYLOAD_turns     := bench_report.c
 
 PAYLOAD_SMP       := smp.c smp_entry.asm
 $(foreach p,$(PAYLOADS_SMP),$(eval PAYLOAD_$(p) := $(PAYLOAD_SMP)))
 PAYLOAD_smp_ipi   += smp_ipi_start.c
 PAYLOAD_smp_atomic += smp_registers.c
+PAYLOAD_smp_bench += bench_report.c
 PAYLOAD_smp_hostile += smp_hostile_ipis.c smp_hostile_memory.c smp_hostile_devices.c
 
 PAYLOAD_COMMON32  := legacy.asm legacy.c print.c boot.c
@@ -45,6 +48,8 @@ PAYLOAD_CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wno-clobbered -Wmissi
                   -mno-red-zone -mgeneral-regs-only -fno-strict-aliasing -fno-stack-protector \
                   -fno-asynchronous-unwind-tables -fcf-protection=none \
                   -fno-tree-loop-distribute-patterns -ffile-prefix-map=$(CURDIR)=.
+# What an instruction on device memory costs depends on whether its bytes could reach into the next page: none here does.
+$(BUILD)/payload/obj/bench%: PAYLOAD_CFLAGS += -falign-functions=64
 
 .PHONY: payloads
 payloads: $(PAYLOADS:%=$(BUILD)/payload/%.elf) $(PAYLOADS32:%=$(BUILD)/payload/%.elf) $(BUILD)/payload/hello64.elf

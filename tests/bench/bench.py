@@ -1,67 +1,80 @@
 #!/usr/bin/python3
-"""What Trefoil costs, in instructions: on Bochs one TSC tick is one instruction, and runs repeat.   bench.py BUILD_DIR [CPU]
+"""What Trefoil costs: measures, prints, and writes BUILD_DIR/bench.json.
 
-Prints one line for each operation (tests/payload/bench.c), and what Debian's cloud kernel costs as a guest (linux.py).
+On Bochs one TSC tick is one instruction, and runs repeat. On a machine with VT-x, and from the log of a bare one, ticks are cycles.
 """
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
+import argparse
+import json
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-import linux  # noqa: E402
-from emulator import Bochs  # noqa: E402
+import linux
+import machines
+import operations
+import scale
+
+PARTS = ("operations", "linux", "scale")
 
 
-def run(*command: object) -> str:
-    return subprocess.run([str(word) for word in command], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+def from_logs(logs: list[Path]) -> dict:
+    """Of a bare machine that started the ISO of `make bench-iso`: the serial log; and perhaps another, with mitigations = off."""
+    texts = [log.read_text(errors="replace") for log in logs]
+    where = machines.of_log(texts[0])
+    found = [dict(operations.parse(text)) for text in texts]
+    if not all(found):
+        raise SystemExit("bench: a log without one line of figures")
+    return {"machine": where.describe(), "operations": {where.cpu: operations.with_price(found[0], found[1] if found[1:] else {})}}
 
 
-def operations(build: Path, work: Path, cpu: str) -> None:
-    (work / "trefoil.conf").write_text("[vm bench]\nkernel = bench.elf\nmemory = 64M\n")
-    iso = work / "bench.iso"
-    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "trefoil.conf")
-    with Bochs(work / "bench", iso, cpu=cpu, memory=256) as machine:
-        machine.expect("payload: done", 120)
-        for name, ticks in re.findall(r"bench name=(\S+) ticks=(\d+)", machine.log):
-            print(f"operation={name} instructions={ticks}")
+def measure(build: Path, kind: str, cpus: list[str], parts: list[str]) -> dict:
+    these = [machines.kvm()] if kind == "kvm" else [machines.bochs(cpu) for cpu in cpus]
+    results: dict = {"machine": these[0].describe()}
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        if "operations" in parts:
+            results["operations"] = {each.cpu: operations.measure(build, work, each) for each in these}
+        if "linux" in parts and kind == "bochs":
+            results["linux"] = linux.measure(build, work, these[0].cpu)
+        if "scale" in parts and kind == "bochs":
+            results["scale"] = scale.measure(build, work, these[0].cpu)
+    return results
 
 
-def several_cpus(build: Path, work: Path, cpu: str) -> None:
-    """tests/payload/smp_bench.c says what a tick is with several CPUs."""
-    (work / "smp.conf").write_text("[vm bench]\nkernel = smp_bench.elf\nmemory = 64M\nvcpus = 2\n")
-    iso = work / "smp.iso"
-    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "smp.conf")
-    with Bochs(work / "smp", iso, cpu=cpu, cpus=2, memory=256) as machine:
-        machine.expect("payload: done", 120)
-        for name, ticks in re.findall(r"bench name=(\S+) ticks=(\d+)", machine.log):
-            print(f"operation={name} ticks={ticks}")
-
-
-def switch(build: Path, work: Path, cpu: str) -> None:
-    """Two guests on one CPU: what lies between the end of one's turn and the begin of the other's, as neither has it."""
-    (work / "turns.conf").write_text("[trefoil]\nshow_all = on\n" + "".join(f"[vm {n}]\nkernel = turns.elf\nmemory = 16M\n" for n in "ab"))
-    iso = work / "turns.iso"
-    run(ROOT / "tools/mkiso.sh", "-d", build / "payload", iso, "trefoil", build / "boot/trefoil.elf", work / "turns.conf")
-    with Bochs(work / "turns", iso, cpu=cpu, memory=256) as machine:
-        for _ in "ab":
-            machine.expect(r"turns run=\d+ gap=\d+", 120)
-        (run_a, gap_a), (run_b, gap_b) = (map(int, pair) for pair in re.findall(r"turns run=(\d+) gap=(\d+)", machine.log))
-        print(f"operation=vcpu-switch instructions={(gap_a - run_b + gap_b - run_a) // 4}")
+def show(results: dict) -> None:
+    unit = results["machine"]["unit"]
+    for cpu, records in results.get("operations", {}).items():
+        print(f"{cpu}, {unit}:\n{'':24}{'median':>9}{'p99':>9}{'max':>9}   without mitigations")
+        for name, record in records.items():
+            figures = "".join(f"{record.get(key, ''):>9}" for key in ("median", "p99", "max"))
+            print(f"{name:24}{figures}{record.get('mitigations_off', {}).get('median', ''):>9}")
+    for name, record in results.get("linux", {}).items():
+        print(f"linux {name}: " + " ".join(f"{key}={value}" for key, value in record.items()))
+    for name, rows in results.get("scale", {}).items():
+        for row in rows if isinstance(rows, list) else [{name: rows}]:
+            print(f"scale {name}: " + " ".join(f"{key}={value}" for key, value in row.items()))
 
 
 def main() -> None:
-    build, cpu = Path(sys.argv[1]).resolve(), sys.argv[2] if len(sys.argv) > 2 else "corei7_skylake_x"
-    with tempfile.TemporaryDirectory() as directory:
-        operations(build, Path(directory), cpu)
-        several_cpus(build, Path(directory), cpu)
-        switch(build, Path(directory), cpu)
-        for name, found in linux.measure(build, Path(directory), cpu).items():
-            print(f"linux={name} native={found['native']} guest={found['guest']} ratio={found['ratio']:.4f}")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("build", type=Path)
+    parser.add_argument("--machine", choices=("bochs", "kvm"), default="bochs")
+    parser.add_argument("--cpu", action="append", help="a CPU model of Bochs, instead of some")
+    parser.add_argument("--only", default=",".join(PARTS), help="some of " + ",".join(PARTS))
+    parser.add_argument("--from-log", type=Path, nargs="+", metavar="FILE", help="of a bare machine; another with mitigations = off")
+    parser.add_argument("--iso", choices=("auto", "off"), help="only make BUILD_DIR/bench.iso for it, with these mitigations")
+    options = parser.parse_args()
+    build, parts = options.build.resolve(), options.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"no part is named {' or '.join(sorted(unknown))}")
+    if options.iso:
+        print(operations.image(build, operations.with_head(operations.BENCH, options.iso), build / "bench.iso"))
+        return
+    results = from_logs(options.from_log) if options.from_log else \
+        measure(build, options.machine, options.cpu or machines.measured_cpus(), parts)
+    (build / "bench.json").write_text(json.dumps(results, indent="\t") + "\n")
+    show(results)
 
 
 if __name__ == "__main__":

@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-from emulator import Bochs, find_bochs  # noqa: E402
+from machines import ROOT, Bochs, find_bochs
 
 SETUP_SECTS = 0x1F1  # Linux boot protocol: the 32-bit entry point is at (setup_sects + 1) * 512
 CMDLINE = ("console=ttyS0,115200 quiet cryptomgr.notests "

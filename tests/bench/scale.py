@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import linux
-from linux import ROOT, Bochs
+from machines import ROOT, Bochs
 
 GUESTS = (1, 2, 8, 32, 128)
 TICKING = (8, 32)  # the same, and all but one have timer ticks

@@ -1,95 +1,114 @@
-/* What an exit costs, in ticks of the TSC: each sample is a loop, an empty loop's cost is subtracted. */
-#include "payload.h"
+/*
+ * Each operation BENCH_SAMPLES times by itself, less what an empty one takes. What is measured is printed when all is, so that
+ * no interrupt of the serial line falls into a sample. `only=NAME`: that operation alone.
+ */
+#include "bench.h"
 
-#define SAMPLES 100
-#define LOOP    16
-#define VECTOR  0x71
-#define LSR     (COM1 + 5)
+#define QUIET_TICKS 200000    /* how long nothing must have interrupted us before a measurement */
+#define GAP_TICKS   200       /* between two looks at the clock: we were interrupted */
+#define WAIT_TICKS  200000000 /* where there is always something, as in the host of a hypervisor that is a program */
+#define OPERATIONS  64
 
-static struct acpi_ports ports;
-static volatile unsigned taken;
-static uint64_t empty;
+static struct { const char *name; uint64_t samples[BENCH_SAMPLES]; } results[OPERATIONS];
+static unsigned nresults;
+static uint64_t overhead; /* of the measurement itself */
 
-static void sort(uint64_t *v, unsigned n)
+/*
+ * `noinline`: an emulator that runs blocks of instructions knows the time exactly at the begin of a block only. LFENCE: a CPU
+ * does what is before and behind it in this order.
+ */
+static __attribute__((noinline)) uint64_t now_exactly(void)
 {
-	for (unsigned i = 1; i < n; i++) {
-		uint64_t x = v[i];
-		unsigned k = i;
+	uint64_t t;
 
-		for (; k && v[k - 1] > x; k--)
-			v[k] = v[k - 1];
-		v[k] = x;
+	__asm__ volatile("lfence" ::: "memory");
+	t = rdtsc();
+	__asm__ volatile("lfence" ::: "memory");
+	return t;
+}
+
+/* What was printed, by us and by whoever runs us, is on its way until then. */
+static void wait_quiet(void)
+{
+	uint64_t begin = rdtsc(), since = begin, last = begin;
+
+	while (last - since < QUIET_TICKS && last - begin < WAIT_TICKS) {
+		uint64_t now = rdtsc();
+
+		if (now - last > GAP_TICKS)
+			since = now;
+		last = now;
 	}
 }
 
-/* `noinline`: the loop around every operation is the same. */
-static __attribute__((noinline)) void measure(const char *name, void (*op)(void))
+/* `noinline`: what is around an operation is the same for all. */
+static __attribute__((noinline)) uint64_t bracket(void (*op)(void))
 {
-	uint64_t v[SAMPLES];
+	uint64_t t = now_exactly();
 
-	for (unsigned i = 0; i < SAMPLES; i++) {
-		uint64_t t = rdtsc();
+	op();
+	return now_exactly() - t;
+}
 
-		for (unsigned k = 0; k < LOOP; k++)
-			op();
-		v[i] = rdtsc() - t;
+static void nothing(void) { }
+
+static uint64_t least_of_nothing(void)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
+		uint64_t t = bracket(nothing);
+
+		least = t < least ? t : least;
 	}
-	sort(v, SAMPLES);
-	if (!name)
-		empty = v[0];
-	else
-		print("bench name=%s ticks=%lu min=%lu\n", name, (v[SAMPLES / 2] - empty) / LOOP, (v[0] - empty) / LOOP);
+	return least;
 }
 
-static void op_empty(void) { }
-static void op_cpuid(void) { cpuid(0, 0); }
-static void op_lsr(void) { inb(LSR); }
-static void op_out80(void) { outb(0x80, 0); }
-static void op_apic_base(void) { rdmsr(MSR_APIC_BASE); }
-static void op_pic(void) { inb(PIC1 + 1); }
-static void op_pit(void) { inb(PIT); }
-static void op_pm(void) { inl(ports.pm_timer); }
-static void op_lapic_id(void) { lapic_read(LAPIC_ID); }
-static void op_tpr(void) { lapic_write(LAPIC_TPR, 0); }
-static void op_eoi(void) { lapic_write(LAPIC_EOI, 0); }
-static void op_absent(void) { mmio_read(0xd0000000); }
-static void op_cr0(void) { wrcr0(rdcr0()); }
-static void op_cr3(void) { wrcr3(rdcr3()); }
-static void op_cr4(void) { wrcr4(rdcr4()); }
-static void op_rdtsc(void) { rdtsc(); }
-
-static void on_ipi(struct frame *f)
+static void measure(const struct operation *o)
 {
-	(void)f;
-	taken++;
-	lapic_write(LAPIC_EOI, 0);
+	uint64_t *v = results[nresults].samples;
+
+	results[nresults++].name = o->name;
+	wait_quiet();
+	for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
+		if (o->before)
+			o->before();
+		if (o->sample) {
+			v[i] = o->sample();
+		} else {
+			uint64_t t = bracket(o->op);
+
+			v[i] = t > overhead ? t - overhead : 0;
+		}
+		if (o->after)
+			o->after();
+	}
 }
 
-static void op_self_ipi(void)
+static void measure_all(const struct operation *o)
 {
-	unsigned before = taken;
+	const char *only = option("only");
 
-	lapic_write(LAPIC_ICR, 0x40000 | VECTOR);
-	sti();
-	while (taken == before)
-		;
-	cli();
+	for (; o->name; o++)
+		if ((!only || option_is("only", o->name)) && (!o->present || o->present()) && nresults < OPERATIONS)
+			measure(o);
 }
 
 void payload_main(void)
 {
-	static const struct { const char *name; void (*op)(void); } ops[] = {
-		{ "cpuid", op_cpuid }, { "in-3fd", op_lsr }, { "out-80", op_out80 }, { "rdmsr-apic-base", op_apic_base },
-		{ "in-21", op_pic }, { "in-40", op_pit }, { "pm-timer", op_pm }, { "lapic-id", op_lapic_id }, { "lapic-tpr", op_tpr },
-		{ "lapic-eoi", op_eoi }, { "self-ipi", op_self_ipi }, { "absent-mmio", op_absent }, { "mov-cr0", op_cr0 },
-		{ "mov-cr3", op_cr3 }, { "mov-cr4", op_cr4 }, { "rdtsc", op_rdtsc },
+	static const struct operation *const subjects[] = {
+		bench_cpu, bench_io, bench_memory, bench_apic, bench_timer, bench_x2apic, /* the last */
 	};
 
 	irq_init();
-	irq_set(VECTOR, on_ipi);
-	ports = acpi_find();
-	outb(PIT + 3, 0x34);
-	measure(NULL, op_empty);
-	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++)
-		measure(ops[i].name, ops[i].op);
+	bench_apic_init();
+	bench_timer_init();
+	print_flush();
+	wait_quiet();
+	overhead = least_of_nothing();
+	for (unsigned i = 0; i < ARRAY_SIZE(subjects); i++)
+		measure_all(subjects[i]);
+	print("\n"); /* behind the characters of out-3f8 */
+	for (unsigned i = 0; i < nresults; i++)
+		bench_report(results[i].name, results[i].samples, BENCH_SAMPLES);
 }

@@ -9,7 +9,6 @@
 #define TIMER_DEADLINE 0x40000
 #define LVT_MASKED     0x10000
 #define MSR_TSC_DEADLINE 0x6e0
-#define MSR_X2APIC     0x800
 #define RTE_MASKED     0x10000
 #define RTE_DEFINED    0x1afff /* without the two read-only bits */
 

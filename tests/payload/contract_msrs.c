@@ -4,7 +4,6 @@
 #define MSR_TSC          0x10
 #define MSR_TSC_ADJUST   0x3b
 #define MSR_TSC_DEADLINE 0x6e0
-#define MSR_X2APIC       0x800
 #define X2APIC_ICR       0x830
 #define X2APIC_SELF_IPI  0x83f
 #define APIC_BASE_X2APIC BIT(10)

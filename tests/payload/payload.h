@@ -156,6 +156,7 @@ static inline void mmio_write(uint64_t a, uint32_t v) { *(volatile uint32_t *)a 
 #define LAPIC_INIT_COUNT 0x380
 #define LAPIC_CUR_COUNT 0x390
 #define LAPIC_DIVIDE 0x3e0
+#define LAPIC_SELF_IPI 0x3f0 /* x2APIC mode only */
 #define IOAPIC      0xfec00000ull
 #define IOAPIC_WIN  0x10
 #define PIC1        0x20
@@ -164,9 +165,14 @@ static inline void mmio_write(uint64_t a, uint32_t v) { *(volatile uint32_t *)a 
 #define PIC_VECTOR  0x20
 #define PIT_HZ      1193182
 #define MSR_APIC_BASE 0x1b
+#define MSR_X2APIC  0x800
 #define MSR_EFER    0xc0000080
+#define X2APIC_ENABLE BIT(10) /* of MSR_APIC_BASE */
 static inline uint32_t lapic_read(unsigned r) { return mmio_read(LAPIC + r); }
 static inline void lapic_write(unsigned r, uint32_t v) { mmio_write(LAPIC + r, v); }
+/* In x2APIC mode, by the same offsets */
+static inline uint64_t x2apic_read(unsigned r) { return rdmsr(MSR_X2APIC + r / 16); }
+static inline void x2apic_write(unsigned r, uint64_t v) { wrmsr(MSR_X2APIC + r / 16, v); }
 
 /* irq.c: the LAPIC on with all of its LVT masked but LINT0, which passes the PIC; the PIC at 20h with all masked. */
 void irq_init(void);

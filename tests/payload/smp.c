@@ -6,8 +6,6 @@
 #define TSS_LIMIT     103
 #define TSS_AVAILABLE 0x89
 #define MSR_GS_BASE   0xc0000101
-#define MSR_X2APIC    0x800
-#define X2APIC_ENABLE BIT(10)
 #define MADT_ENTRIES  44
 #define MADT_LAPIC    0
 #define MADT_ENABLED  1
@@ -58,13 +56,13 @@ void smp_delay(unsigned micros)
 
 uint32_t apic_read(unsigned reg)
 {
-	return smp_self()->x2apic ? (uint32_t)rdmsr(MSR_X2APIC + reg / 16) : lapic_read(reg);
+	return smp_self()->x2apic ? (uint32_t)x2apic_read(reg) : lapic_read(reg);
 }
 
 void apic_write(unsigned reg, uint32_t value)
 {
 	if (smp_self()->x2apic)
-		wrmsr(MSR_X2APIC + reg / 16, value);
+		x2apic_write(reg, value);
 	else
 		lapic_write(reg, value);
 }
@@ -74,7 +72,7 @@ void apic_ipi(uint32_t dest, uint32_t command)
 	uint64_t flags = rflags();
 
 	if (smp_self()->x2apic) {
-		wrmsr(MSR_X2APIC + LAPIC_ICR / 16, (uint64_t)dest << 32 | command);
+		x2apic_write(LAPIC_ICR, (uint64_t)dest << 32 | command);
 		return;
 	}
 	cli(); /* a handler that sends, too, must not come between the halves */

@@ -3,9 +3,9 @@
  * back. In an emulator with several CPUs a tick is an instruction of each; the sibling spins in traces of one instruction,
  * so that the sender has run fewer than twice as many as ticks went by.
  */
+#include "bench.h"
 #include "smp.h"
 
-#define SAMPLES 101
 #define VECTOR  0x71
 
 static volatile unsigned taken;
@@ -25,32 +25,15 @@ static void spin(void *stop)
 	cli();
 }
 
-static void sort(uint64_t *v, unsigned n)
-{
-	for (unsigned i = 1; i < n; i++)
-		for (unsigned k = i; k && v[k - 1] > v[k]; k--) {
-			uint64_t x = v[k];
-
-			v[k] = v[k - 1];
-			v[k - 1] = x;
-		}
-}
-
-static void show(const char *mode, const char *what, uint64_t *v)
-{
-	sort(v, SAMPLES);
-	print("bench name=%s-%s ticks=%lu min=%lu max=%lu\n", mode, what, v[SAMPLES / 2], v[0], v[SAMPLES - 1]);
-}
-
-static void ipis(const char *mode)
+static void ipis(const char *send_name, const char *trip_name)
 {
 	static volatile unsigned stop;
-	uint64_t send[SAMPLES], trip[SAMPLES];
+	uint64_t send[BENCH_SAMPLES], trip[BENCH_SAMPLES];
 
 	stop = 0;
 	smp_run(1, spin, (void *)&stop);
 	smp_delay(100);
-	for (unsigned i = 0; i < SAMPLES; i++) {
+	for (unsigned i = 0; i < BENCH_SAMPLES; i++) {
 		unsigned before = taken;
 		uint64_t start = rdtsc();
 
@@ -62,8 +45,8 @@ static void ipis(const char *mode)
 	}
 	stop = 1;
 	smp_wait(1);
-	show(mode, "ipi-send", send);
-	show(mode, "ipi-to-handler", trip);
+	bench_report(send_name, send, BENCH_SAMPLES);
+	bench_report(trip_name, trip, BENCH_SAMPLES);
 }
 
 void payload_main(void)
@@ -72,8 +55,8 @@ void payload_main(void)
 	irq_set(VECTOR, on_ipi);
 	if (smp_start() < 2)
 		return;
-	ipis("xapic");
+	ipis("ipi-send-xapic", "ipi-to-handler-xapic");
 	apic_enter_x2apic();
 	smp_call(1, (smp_fn)apic_enter_x2apic, NULL);
-	ipis("x2apic");
+	ipis("ipi-send-x2apic", "ipi-to-handler-x2apic");
 }

@@ -66,16 +66,16 @@ def lines(head: list[str], rows: Table) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [head, ["---"] + ["--:"] * (len(head) - 1), *rows])
 
 
-def shown(figure: float, mark: str) -> str:
-    """A figure beside its mark."""
-    goal = re.match(r"\d+", mark)
-    text = "native" if figure < NATIVE else spaced(figure)
-    return judged(text, not mark or figure <= (float(goal[0]) if goal else NATIVE))
-
-
 def price(record: dict) -> int:
     """What the mitigations take."""
     return record["median"] - record.get("mitigations_off", record)["median"]
+
+
+def shown(record: dict, mark: str) -> str:
+    """A median, and whether it would meet its mark without mitigations."""
+    goal = re.match(r"\d+", mark)
+    text = "native" if record["median"] < NATIVE else spaced(record["median"])
+    return judged(text, not mark or record["median"] - price(record) <= (float(goal[0]) if goal else NATIVE))
 
 
 def operations(found: dict[str, dict], peers: Peers) -> str:
@@ -87,13 +87,14 @@ def operations(found: dict[str, dict], peers: Peers) -> str:
         record, at_dearest = found[first][name], found[dearest].get(name)
         mark, plain = (peers.get("operation", name, key) for key in ("mark", "mark_plain"))
         goals = {cpu: plain if plain and cpu == PLAIN_CPU else mark for cpu in found}
-        rows.append([peers.title("operation", name), shown(record["median"], mark),
+        rows.append([peers.title("operation", name), shown(record, mark),
                      *(spaced(record[key]) if key in record else "" for key in ("p99", "max")),
-                     *(shown(found[cpu][name]["median"], goals[cpu]) if name in found[cpu] else "" for cpu in others),
+                     *(shown(found[cpu][name], goals[cpu]) if name in found[cpu] else "" for cpu in others),
                      spaced(price(at_dearest)) if at_dearest else "",
                      *(grouped(peers.get("operation", name, key)) for key in ("kvm", "kvm_default")),
                      grouped(f"{mark}, plain {plain}" if plain else mark)])
-    return lines(["operation in the guest", first, "99 %", "max", *others, f"mitigations on {dearest}", "KVM", "KVM, default", "mark"], rows)
+    return lines(["operation in the guest", first, "99 %", "max", *others, f"mitigations on {dearest}", "KVM", "KVM, default", "mark"],
+                 rows)
 
 
 def linux(found: dict[str, dict], peers: Peers) -> str:

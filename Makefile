@@ -10,7 +10,7 @@ say      = @$(if $(V),:,printf '  %-6s %s\n' $(1) $(2))
 
 .DEFAULT_GOAL := all
 
-CFLAGS := -std=gnu17 -O2 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla \
+CFLAGS := -std=gnu17 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prototypes -Wvla \
           -ffreestanding -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone -mgeneral-regs-only \
           -fno-strict-aliasing -fno-omit-frame-pointer -fno-asynchronous-unwind-tables \
           -fstack-protector-strong -mstack-protector-guard=global -fcf-protection=none \
@@ -44,20 +44,17 @@ RUNQ  := core/runq.c core/runq_pick.c core/runq_wake.c core/runq_yield.c
 .PHONY: all clean
 all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso
 
-# What runs at the start, on a key or in a failure is compiled for size.
-COLD := boot/% drivers/% core/% \
-        arch/x86_64/frames arch/x86_64/gdt arch/x86_64/ioapic arch/x86_64/lapic arch/x86_64/mce arch/x86_64/paging% \
-        arch/x86_64/percpu arch/x86_64/smp arch/x86_64/trace arch/x86_64/tsc% \
-        vmx/caps vmx/check% vmx/features vmx/mitigation% vmx/vcpu guest/dev/vrtc% guest/dev/vwatchdog \
-        guest/acpi_tables guest/audit guest/entry_failure guest/insn_alu guest/insn_rmw guest/kvm_pv guest/load% guest/mtrr \
-        guest/task_% guest/vcpu guest/vm
-$(foreach c,$(COLD),$(eval $(BUILD)/$(c).o: CFLAGS += -Os))
-$(BUILD)/core/sched.o $(RUNQ:%.c=$(BUILD)/%.o): CFLAGS += -O2
+# What an exit, an interrupt or a switch runs is compiled for speed, the rest for size.
+HOT := vmx/run vmx/event $(addprefix guest/,run exit exit_% cpuid bus mmio insn insn_exec irq mem walk fpu string_io) \
+       $(addprefix guest/dev/,vlapic% vpic vpit% vuart vioapic) core/sched core/runq% arch/x86_64/irq arch/x86_64/lapic \
+       lib/heap lib/ring lib/string
+$(foreach h,$(HOT),$(eval $(BUILD)/$(h).o: OPTIMISE := -O2))
+OPTIMISE = -Os
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
-	$(Q)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) $(CFLAGS) $(OPTIMISE) -MMD -MP -c $< -o $@
 
 $(BUILD)/%.asm.o: %.asm
 	@mkdir -p $(@D)

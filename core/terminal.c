@@ -249,9 +249,12 @@ static void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t size)
 
 static void print_exits(struct console_mux *m, const struct vcpu *v)
 {
-	for (uint32_t k = 0; k < EXIT_NKINDS; k++)
-		if (v->exits[k])
-			console_print(m, "    %-24s %12lu\n", vmx_exit_name(k), v->exits[k]);
+	for (uint32_t k = 0; k < EXIT_NKINDS; k++) {
+		uint64_t n = stats_exits(&v->stats[k]);
+
+		if (n)
+			console_print(m, "    %-24s %12lu\n", vmx_exit_name(k), n);
+	}
 }
 
 static void cmd_stats(void *ctx, struct console_mux *m)

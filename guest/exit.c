@@ -95,6 +95,5 @@ enum action exit_handle(struct vcpu *v)
 		vm_stop_report(v, VM_STOP_ERROR, "unhandled VM exit %u (%s)", kind, vmx_exit_name(kind));
 		return ACT_STOP;
 	}
-	v->exits[kind]++;
 	return fn(v);
 }

@@ -94,10 +94,10 @@ static enum served serve_requests(struct vcpu *v)
 	return SERVED_RUN;
 }
 
-/* Bounds the time in the guest; false: the time is up. */
-static bool arm_limit(struct run_limit *limit)
+/* Bounds the time in the guest from `now` on; false: the time is up. */
+static bool arm_limit(struct run_limit *limit, uint64_t now)
 {
-	uint64_t now = rdtsc(), until = __atomic_load_n(&limit->until, __ATOMIC_RELAXED);
+	uint64_t until = __atomic_load_n(&limit->until, __ATOMIC_RELAXED);
 
 	if (now >= until)
 		return false;
@@ -126,33 +126,20 @@ static enum run_result start(struct vcpu *v)
 	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_STOPPED ? RUN_STOPPED : RUN_EXPIRED;
 }
 
-enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
+static enum run_result run(struct vcpu *v, struct run_limit *limit)
 {
-	enum vm_state state = __atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE);
-
-	if (unlikely(state != VM_RUNNING))
-		return state == VM_STARTING ? start(v) : RUN_STOPPED;
-	kvm_pv_switch_in(v);
-	vm_flush_stale(v->vm);
-	vmx_mitigate_turn(&v->vmx);
-	if (unlikely(v->vmx.pause_exits))
-		vmx_set_proc(&v->vmx, limit->crowded ? PROC_PAUSE_EXIT : 0, limit->crowded ? 0 : PROC_PAUSE_EXIT);
-	vcpu_request(v, REQ_EVENT); /* whatever came while it did not have the CPU */
 	for (;;) {
 		/* Not in the guest with one of them set: who sets it again would take the vCPU for told. */
 		for (unsigned round = 0; unlikely(v->requests); round++) {
 			enum served served = round < ROUNDS_AT_ONCE ? serve_requests(v) : SERVED_ENOUGH;
 
-			if (likely(served == SERVED_RUN))
-				continue;
-			if (served == SERVED_ENOUGH)
-				kvm_pv_switch_out(v);
-			return served == SERVED_STOP ? RUN_STOPPED : served == SERVED_SLEEP ? RUN_HALTED : RUN_EXPIRED;
+			if (unlikely(served != SERVED_RUN))
+				return served == SERVED_STOP ? RUN_STOPPED : served == SERVED_SLEEP ? RUN_HALTED : RUN_EXPIRED;
 		}
-		if (unlikely(!arm_limit(limit))) {
-			kvm_pv_switch_out(v);
+		uint64_t now = rdtsc();
+		if (unlikely(!arm_limit(limit, now)))
 			return RUN_EXPIRED;
-		}
+		stats_count(v->stats, v->vmx.exit.kind, (uint32_t)now - v->vmx.exit.tsc);
 #ifdef TF_TEST_HOOKS
 		test_hook_before_entry(v);
 #endif
@@ -183,4 +170,26 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 			return RUN_STOPPED;
 		}
 	}
+}
+
+enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
+{
+	enum vm_state state = __atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE);
+
+	if (unlikely(state != VM_RUNNING))
+		return state == VM_STARTING ? start(v) : RUN_STOPPED;
+	v->vmx.exit.kind = (enum exit_kind)STAT_TURN;
+	v->vmx.exit.tsc = (uint32_t)rdtsc();
+	kvm_pv_switch_in(v);
+	vm_flush_stale(v->vm);
+	vmx_mitigate_turn(&v->vmx);
+	if (unlikely(v->vmx.pause_exits))
+		vmx_set_proc(&v->vmx, limit->crowded ? PROC_PAUSE_EXIT : 0, limit->crowded ? 0 : PROC_PAUSE_EXIT);
+	vcpu_request(v, REQ_EVENT); /* whatever came while it did not have the CPU */
+	enum run_result result = run(v, limit);
+	if (likely(v->vmx.exit.kind < STAT_KINDS))
+		stats_count(v->stats, v->vmx.exit.kind, (uint32_t)rdtsc() - v->vmx.exit.tsc);
+	if (result == RUN_EXPIRED)
+		kvm_pv_switch_out(v);
+	return result;
 }

@@ -5,6 +5,7 @@
 #include "guest/insn.h"
 #include "guest/kvm_pv.h"
 #include "guest/mtrr.h"
+#include "guest/stats.h"
 #include "vmx/event.h"
 #include "vmx/vcpu.h"
 
@@ -88,11 +89,11 @@ struct vcpu {
 	uint32_t home;          /* the CPU that it belongs to; written by the scheduler alone, and only when no registers of it
 	                         * are left on the one before (vcpu_release). All state that is not shared is that CPU's. */
 	int32_t on_cpu;         /* where it has the CPU, or NO_CPU; atomic, the scheduler's */
-	uint64_t exits[EXIT_NKINDS];
 	uint64_t ran;           /* TSC ticks that it had the CPU */
 	uint64_t waited;        /* TSC ticks that it wanted it and did not have it; the scheduler's, as is `ran` */
 	uint64_t migrations;    /* CPUs that it came to */
 	uint64_t looked, looked_ran; /* TSC and `ran` at the last vcpu_look() */
+	struct exit_stat stats[STAT_KINDS];
 };
 
 /* What a run of vcpu_run() ended with. */

@@ -25,6 +25,7 @@ enum exit_kind {
 struct vm_exit {
 	uint32_t reason;       /* as in the VMCS; bit 31: the entry failed */
 	enum exit_kind kind;   /* not below EXIT_NKINDS if the entry failed */
+	uint32_t tsc;          /* when it was: the low half of the TSC */
 };
 #define EXIT_ENTRY_FAILED BIT(31)
 #define EXIT_NONE         0xffffu /* the entry failed before there could be an exit */

@@ -23,7 +23,7 @@ static __attribute__((noinline, cold)) enum tf_err entry_failed(struct vmx_vcpu 
 {
 	if (v->entry_flags & ENTER_SPEC_CTRL)
 		wrmsr(MSR_IA32_SPEC_CTRL, v->host_spec_ctrl);
-	v->exit.reason = EXIT_NONE;
+	v->exit.reason = v->exit.kind = EXIT_NONE;
 	v->entry_error = failed == VMFAIL_VALID ? vmcs_read(VMCS_INSTRUCTION_ERROR) : 0;
 	return TF_EIO;
 }
@@ -34,6 +34,7 @@ enum tf_err vmx_run(struct vmx_vcpu *v)
 		vmx_commit_event(v);
 	v->entry_flags = (uint8_t)test_hook_vmx(v->entry_flags & ENTER_LAUNCHED ? "vmresume" : "vmlaunch", v->entry_flags);
 	unsigned failed = vmx_enter(v);
+	v->exit.tsc = (uint32_t)rdtsc();
 	if (unlikely(failed))
 		return entry_failed(v, failed);
 	v->exit.reason = vmcs_read(VMCS_EXIT_REASON);

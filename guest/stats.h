@@ -1,0 +1,32 @@
+/*
+ * What a vCPU's exits cost, by kind: from the exit to the entry that follows, or to the end of the turn. The CPU that runs the
+ * vCPU counts, without a lock and with ten instructions; anyone may read.
+ */
+#pragma once
+#include "vmx/exit.h"
+#include <tf/math.h>
+
+#define STAT_LEAST   6  /* the first bucket has all below 2^(STAT_LEAST + 1) ticks, each further one those up to twice as many */
+#define STAT_BUCKETS 20
+#define STAT_TURN    EXIT_NKINDS /* not an exit: from the begin of a turn to its first entry */
+#define STAT_KINDS   (EXIT_NKINDS + 1)
+
+struct exit_stat {
+	uint64_t ticks;                 /* in all */
+	uint32_t common;                /* up to here, ticks need no look at the two below */
+	uint32_t max;                   /* ticks of the longest, as far as 32 bits tell */
+	uint64_t count[STAT_BUCKETS];   /* their sum is the number of exits */
+};
+
+/* `s` has one for each kind; `ticks` went by for one of that kind. */
+void stats_rare(struct exit_stat *s, uint32_t ticks);
+static inline void stats_count(struct exit_stat *s, uint32_t kind, uint32_t ticks)
+{
+	s += kind;
+	s->ticks += ticks;
+	if (unlikely(ticks > s->common))
+		stats_rare(s, ticks);
+	else
+		s->count[bit_highest(ticks | BIT(STAT_LEAST)) - STAT_LEAST]++;
+}
+uint64_t stats_exits(const struct exit_stat *s);

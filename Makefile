@@ -34,9 +34,10 @@ PURE  := $(wildcard lib/*.c ept/*.c guest/dev/*.c) \
          vmx/check.c vmx/check_controls.c vmx/check_guest.c vmx/check_host.c vmx/check_msr.c vmx/check_segments.c \
          vmx/feature_control.c vmx/features.c vmx/mitigation_policy.c \
          guest/acpi_tables.c guest/bus.c guest/insn.c guest/insn_alu.c guest/insn_exec.c guest/insn_rmw.c \
-         guest/kvm_clock.c \
+         guest/kvm_clock.c guest/stats.c \
          guest/load.c guest/load_elf.c guest/load_linux.c guest/load_multiboot.c guest/load_multiboot2.c guest/mtrr.c \
          core/config.c core/config_keys.c core/console.c core/console_keys.c core/console_screen.c core/plain.c \
+         core/stats_table.c \
          core/vt.c core/vt_escape.c
 # Pure as well, but for the locks: their host tests have locks of their own.
 RUNQ  := core/runq.c core/runq_pick.c core/runq_wake.c core/runq_yield.c

@@ -23,6 +23,7 @@ struct config {
 	enum config_serial serial; /* [trefoil] serial: which line carries the console */
 	uint16_t serial_port;     /* CONFIG_SERIAL_PORT: its I/O address */
 	bool screen;              /* [trefoil] screen: on (default) or off */
+	uint32_t trace_kib;       /* [trefoil] trace: KiB of trace ring for each CPU, 0 (default): none */
 	bool poweroff;            /* [trefoil] poweroff: power the machine off when the last VM has ended (default off) */
 };
 

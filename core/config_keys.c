@@ -11,6 +11,7 @@
 #define WATCHDOG_MS_MAX 86400000
 #define WATCHDOG_TEXT_MAX 16
 #define PERCENT_MAX   100
+#define TRACE_KIB_MAX 65536
 #define HOST_CPUS_MAX 256
 #define KVM_WORD      6 /* of hypervisor, behind the truth words */
 
@@ -277,6 +278,7 @@ static const struct config_key global_keys[] = {
 	{ "disable", "words of: " DISABLE_WORDS, set_disable, .at = 0 },
 	{ "serial", "auto, none, or an I/O port as 0x3f8", set_serial, .at = 0 },
 	{ "screen", BOOL_EXPECTED, set_flag, GLOBAL(screen), .words = BOOL_WORDS },
+	{ "trace", "a number of KiB from 0 to " TEXT_OF(TRACE_KIB_MAX), set_u32, GLOBAL(trace_kib), .max = TRACE_KIB_MAX },
 	{ "poweroff", BOOL_EXPECTED, set_flag, GLOBAL(poweroff), .words = BOOL_WORDS },
 };
 

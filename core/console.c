@@ -158,6 +158,8 @@ static void keep_log(struct console_mux *m, const char *line, size_t len)
 void console_log(struct console_mux *m, const char *line, size_t len)
 {
 	keep_log(m, line, len);
+	if (m->view)
+		return;
 	if (screen_shows_log(m))
 		screen_drain(m, false);
 	else
@@ -188,6 +190,35 @@ void console_print(struct console_mux *m, const char *fmt, ...)
 	text[n - 1] = '\n';
 	if (!screen_text(m, text, (size_t)n))
 		m->prints_cut = true;
+}
+
+bool console_report(struct console_mux *m, const char *text, size_t n)
+{
+	return !m->view && ring_free(&m->out) >= m->out.size / 2 && screen_text(m, text, n);
+}
+
+bool console_quiet(const struct console_mux *m) { return !m->view && ring_free(&m->out) >= m->reserve; }
+
+void console_view(struct console_mux *m, bool on)
+{
+	m->view = on;
+	m->live = NULL;
+	if (on)
+		return;
+	for (unsigned i = 0; i < m->nconsoles; i++)
+		if (screen_shows(m, m->consoles[i]))
+			screen_trim(m->consoles[i]);
+	if (!screen_shows_log(m))
+		m->log_at = m->log.head;
+	m->banner_due = true;
+	m->torn = m->focus != NULL;
+	screen_drain(m, true);
+}
+
+void console_paint(struct console_mux *m, const char *text, size_t n)
+{
+	if (m->view)
+		screen_page(m, text, n);
 }
 
 void console_focus(struct console_mux *m, struct vconsole *vc)

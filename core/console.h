@@ -36,6 +36,9 @@ struct console_port {
 	size_t (*send)(void *ctx, const uint8_t *buf, size_t n); /* takes what fits now, perhaps nothing */
 };
 
+/* CONSOLE_ASK_VIEW: the view that is painted anew again and again has begun or ended, console_mux.view says which. */
+enum console_ask { CONSOLE_ASK_STATS, CONSOLE_ASK_VIEW, CONSOLE_ASK_ZERO, CONSOLE_ASK_DUMP, CONSOLE_ASK_TRACE, CONSOLE_ASK_TRACE_DUMP };
+
 /*
  * What the keys after Ctrl-] ask for. These are called inside console_rx, that is under the caller's lock: they may use
  * console_print, but what takes long or writes log lines is to be noted and done later. Any of them may be NULL.
@@ -43,12 +46,12 @@ struct console_port {
 struct console_cmds {
 	void *ctx;
 	void (*list)(void *ctx, struct vconsole *vc, char *state, size_t size); /* a few words: "running, 256 MiB" */
-	void (*stats)(void *ctx, struct console_mux *m);                        /* prints with console_print */
 	void (*restart)(void *ctx, struct vconsole *vc);
 	void (*stop)(void *ctx, struct vconsole *vc);
 	void (*start)(void *ctx, struct vconsole *vc);
 	void (*audit)(void *ctx);
 	void (*power_off)(void *ctx);
+	void (*ask)(void *ctx, struct console_mux *m, enum console_ask what);
 };
 
 /* One guest's console. The fields belong to the multiplexer; `lost` and `input_lost` may be read. */
@@ -74,7 +77,7 @@ struct vconsole {
 	uint8_t inq_mem[CONSOLE_INPUT];
 };
 
-enum console_key_state { CONSOLE_KEYS_PLAIN, CONSOLE_KEYS_COMMAND, CONSOLE_KEYS_CONFIRM };
+enum console_key_state { CONSOLE_KEYS_PLAIN, CONSOLE_KEYS_COMMAND, CONSOLE_KEYS_CONFIRM, CONSOLE_KEYS_VIEW };
 
 struct console_mux {
 	struct console_port port;
@@ -87,6 +90,7 @@ struct console_mux {
 	unsigned nconsoles;
 	unsigned turn;                /* whose waiting output is shown next */
 	bool show_all, show_log;
+	bool view;                    /* console_paint() has the screen, and nothing else is shown */
 	bool banner_due;              /* the focus has changed and the screen does not say so yet */
 	bool line_start;              /* the cursor is at the start of a line */
 	struct plain plain;           /* how the focused guest's bytes have left the terminal */
@@ -142,6 +146,20 @@ void console_log_shown(struct console_mux *m, const char *line, size_t len);
  * notice says so.
  */
 void console_print(struct console_mux *m, const char *fmt, ...) __printf(2, 3);
+/*
+ * Whole lines of a long report. False: there is no room now, and nothing is lost. It leaves half of the output ring, and is asked
+ * for again when console_quiet().
+ */
+__must_check bool console_report(struct console_mux *m, const char *text, size_t n);
+/* Little waits for the line: guests, too, could write now. */
+bool console_quiet(const struct console_mux *m);
+/*
+ * A view of the whole screen: from its begin to its end guests are as without focus, log lines wait, and what was painted
+ * last is seen. Any key ends it.
+ */
+void console_view(struct console_mux *m, bool on);
+/* Whole lines, which fit on the screen. Nothing happens when there is no view (any more), or the line is too slow. */
+void console_paint(struct console_mux *m, const char *text, size_t n);
 /* NULL: the log. */
 void console_focus(struct console_mux *m, struct vconsole *vc);
 void console_show_all(struct console_mux *m, bool on);

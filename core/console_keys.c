@@ -12,7 +12,10 @@ static const char help[] =
 	"  1 to 9  focus that guest      0  focus the hypervisor's log\n"
 	"  n  next console               p  previous console\n"
 	"  a  show all guests, on/off    g  show log lines, on/off\n"
-	"  i  list the guests            s  statistics\n"
+	"  i  list the guests\n"
+	"  s  statistics of exits        l  the same, live\n"
+	"  z  set them to zero           d  dump them as CSV\n"
+	"  t  trace, on/off              x  dump the trace\n"
 	"  b  begin (start) the guest    k  kill (stop) it\n"
 	"  r  restart the guest          v  verify who can reach what memory\n"
 	"  q  power the machine off      ?  this help\n"
@@ -96,6 +99,20 @@ static void act(struct console_mux *m, void (*fn)(void *ctx, struct vconsole *vc
 	fn(m->cmds.ctx, vc);
 }
 
+static void ask(struct console_mux *m, enum console_ask what)
+{
+	if (m->cmds.ask)
+		m->cmds.ask(m->cmds.ctx, m, what);
+}
+
+/* Ctrl-] does so, too, and begins a command. */
+static void end_view(struct console_mux *m, uint8_t key)
+{
+	m->keys = key == KEY_PREFIX ? CONSOLE_KEYS_COMMAND : CONSOLE_KEYS_PLAIN;
+	console_view(m, false);
+	ask(m, CONSOLE_ASK_VIEW);
+}
+
 /* `step` consoles further, counting the log as number 0. */
 static void focus_step(struct console_mux *m, unsigned step)
 {
@@ -129,12 +146,16 @@ static void command(struct console_mux *m, uint8_t key)
 		console_print(m, "--- log lines are %s ---\n", m->show_log ? "shown" : "hidden");
 		break;
 	case 'i': list(m); break;
-	case 's':
-		if (m->cmds.stats)
-			m->cmds.stats(m->cmds.ctx, m);
-		else
-			console_print(m, "--- statistics: not available ---\n");
+	case 's': ask(m, CONSOLE_ASK_STATS); break;
+	case 'l':
+		m->keys = CONSOLE_KEYS_VIEW;
+		console_view(m, true);
+		ask(m, CONSOLE_ASK_VIEW);
 		break;
+	case 'z': ask(m, CONSOLE_ASK_ZERO); break;
+	case 'd': ask(m, CONSOLE_ASK_DUMP); break;
+	case 't': ask(m, CONSOLE_ASK_TRACE); break;
+	case 'x': ask(m, CONSOLE_ASK_TRACE_DUMP); break;
 	case 'v':
 		if (m->cmds.audit) {
 			console_print(m, "--- verifying: the log tells ---\n");
@@ -184,6 +205,8 @@ void console_rx(struct console_mux *m, const uint8_t *bytes, size_t n)
 			command(m, *key);
 		} else if (m->keys == CONSOLE_KEYS_CONFIRM) {
 			confirm(m, *key);
+		} else if (m->keys == CONSOLE_KEYS_VIEW) {
+			end_view(m, *key);
 		} else if (*key == KEY_PREFIX) {
 			m->keys = CONSOLE_KEYS_COMMAND;
 		} else {

@@ -9,6 +9,9 @@
 #define FRESH_MAX    (PLAIN_MAX + 2) /* what fresh_line may need: CR LF besides */
 /* A prefixed line at its longest: name, "| ", the text, CR LF. */
 #define PREFIXED_MAX (FRESH_MAX + CONSOLE_NAME_MAX + 2 + CONSOLE_LINE_MAX + 2)
+#define HOME       "\x1b[H"
+#define END_LINE   "\x1b[K\r\n"
+#define END_SCREEN "\x1b[J"
 #define REPLAY_CHUNK 256 /* one turn of a console that catches up */
 
 enum step { STEP_DONE, STEP_MORE, STEP_BLOCKED };
@@ -96,28 +99,43 @@ static void fresh_line(struct console_mux *m)
 	m->line_start = true;
 }
 
-static void put_lines(struct console_mux *m, const char *text, size_t n)
+static void put_lines(struct console_mux *m, const char *text, size_t n, const char *end)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (text[i] == '\n')
-			put(m, "\r\n", 2);
+			put(m, end, strlen(end));
 		else
 			put(m, text + i, 1);
 		m->line_start = text[i] == '\n';
 	}
 }
 
-bool screen_text(struct console_mux *m, const char *text, size_t n)
+static bool room_for(const struct console_mux *m, const char *text, size_t n, size_t each_end, size_t more)
 {
-	size_t need = n + FRESH_MAX;
+	size_t need = n + FRESH_MAX + more;
 
 	for (size_t i = 0; i < n; i++)
-		need += text[i] == '\n';
-	if (need > ring_free(&m->out))
+		need += text[i] == '\n' ? each_end : 0;
+	return need <= ring_free(&m->out);
+}
+
+bool screen_text(struct console_mux *m, const char *text, size_t n)
+{
+	if (!room_for(m, text, n, 1, 0))
 		return false;
 	fresh_line(m);
-	put_lines(m, text, n);
+	put_lines(m, text, n, "\r\n");
 	return true;
+}
+
+void screen_page(struct console_mux *m, const char *text, size_t n)
+{
+	if (!room_for(m, text, n, sizeof(END_LINE), sizeof(HOME END_SCREEN)))
+		return;
+	fresh_line(m);
+	put(m, HOME, sizeof(HOME) - 1);
+	put_lines(m, text, n, END_LINE);
+	put(m, END_SCREEN, sizeof(END_SCREEN) - 1);
 }
 
 /* Puts the focused console's unfinished line back where the cursor is. False: no room. */
@@ -272,11 +290,11 @@ static enum step show_prefixed(struct console_mux *m, struct vconsole *vc)
 		n = (size_t)tf_snprintf(head, sizeof(head), "%s| (%llu bytes not shown)\n", vc->name,
 					(unsigned long long)vc->gap);
 		vc->gap = 0;
-		put_lines(m, head, n);
+		put_lines(m, head, n, "\r\n");
 		return STEP_MORE;
 	}
 	n = (size_t)tf_snprintf(head, sizeof(head), "%s| ", vc->name);
-	put_lines(m, head, n);
+	put_lines(m, head, n, "\r\n");
 	n = ring_get(h, line, MIN(i + 1, (uint32_t)CONSOLE_LINE_MAX));
 	n = make_plain(line, n);
 	put(m, line, n);
@@ -335,6 +353,8 @@ static bool show_consoles(struct console_mux *m, bool resume)
 void screen_drain(struct console_mux *m, bool resume)
 {
 	m->live = NULL;
+	if (m->view)
+		return;
 	if (m->banner_due && !show_banner(m))
 		return;
 	if (!show_notices(m) || !show_log_lines(m) || !show_consoles(m, resume))

@@ -11,6 +11,8 @@ void screen_drain(struct console_mux *m, bool resume);
 void screen_raw(struct console_mux *m, struct vconsole *vc, const uint8_t *buf, size_t n);
 /* Whole lines that are not the focused console's, each ending in \n. False: no room, nothing done. */
 __must_check bool screen_text(struct console_mux *m, const char *text, size_t n);
+/* Whole lines from the top of the screen on, and nothing else on it. Nothing is done if there is no room. */
+void screen_page(struct console_mux *m, const char *text, size_t n);
 /* Drops the oldest unseen output beyond what is worth replaying; for a console that comes into view. */
 void screen_trim(struct vconsole *vc);
 
@@ -22,8 +24,9 @@ static inline uint32_t screen_share(const struct console_mux *m)
 	return free > m->reserve ? free - m->reserve : 0;
 }
 
+/* But for the time of a view. */
 static inline bool screen_shows_log(const struct console_mux *m) { return !m->focus || m->show_log; }
 static inline bool screen_shows(const struct console_mux *m, const struct vconsole *vc)
 {
-	return vc == m->focus || m->show_all;
+	return !m->view && (vc == m->focus || m->show_all);
 }

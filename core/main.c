@@ -15,11 +15,14 @@
 #include "core/machine.h"
 #include "core/panic.h"
 #include "core/platform.h"
+#include "core/report.h"
 #include "core/sched.h"
 #include "core/screen.h"
 #include "core/serial.h"
+#include "core/statistics.h"
 #include "core/stop.h"
 #include "core/terminal.h"
+#include "core/tracing.h"
 #include "core/vmm.h"
 #include "guest/fpu.h"
 #include "vmx/dump.h"
@@ -200,8 +203,10 @@ static uint64_t work(void)
 {
 	vmm_work();
 	nmi_report();
-	uint64_t audit = audit_work();
-	return MIN(MIN(MIN(terminal_poll(), com2_poll()), MIN(keyboard_poll(), screen_paint())), audit);
+	tracing_work();
+	report_work();
+	uint64_t lines = MIN(MIN(terminal_poll(), com2_poll()), MIN(keyboard_poll(), screen_paint()));
+	return MIN(MIN(lines, audit_work()), statistics_work());
 }
 
 void core_main(const struct boot_info *bi)
@@ -243,6 +248,7 @@ void core_main(const struct boot_info *bi)
 		core_refuse("memory", "there is no room for a run queue");
 	boot_information = bi;
 	start_cpus(config);
+	tracing_init(config->trace_kib);
 	audit_init(bi);
 	vmm_create_all(config, bi);
 	frame_free(config_frames, frame_order(sizeof(*config)));

@@ -9,6 +9,7 @@
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/smp.h"
+#include "arch/x86_64/trace_event.h"
 #include "arch/x86_64/tsc.h"
 #include "core/runq.h"
 #include "core/sched_internal.h"
@@ -47,6 +48,11 @@ static struct sched_cpu *mine(void) { return this_cpu()->sched; }
 static struct sched_vcpu *of(struct runq_entity *e) { return container_of(e, struct sched_vcpu, e); }
 
 static void kicked(void *ctx);
+
+static __attribute__((noinline, cold)) void note(enum trace_kind kind, const struct vcpu *v)
+{
+	trace_note(kind, v ? TRACE_WHO(v->vm->id, v->id) : TRACE_NOBODY, 0, kind == TRACE_ARMED ? v->next_deadline : 0, 0);
+}
 
 static void timer_interrupt(void *ctx)
 {
@@ -158,6 +164,12 @@ void sched_poke(void)
 		kicked(NULL);
 }
 
+void sched_end_runs(void)
+{
+	for (uint32_t cpu = 0; cpu < smp_cpus(); cpu++)
+		look_at(cpu);
+}
+
 static bool work_earlier(struct sched_cpu *s, uint64_t tsc)
 {
 	uint64_t at = __atomic_load_n(&s->work_at, __ATOMIC_RELAXED);
@@ -192,6 +204,8 @@ static void wake(struct vcpu *v)
 
 static void deadline(struct vcpu *v)
 {
+	if (trace_is_on())
+		note(TRACE_ARMED, v);
 	if (mine()->timers_of == v)
 		return;
 	uint32_t cpu = runq_deadline(&sched_queues, v->sched);
@@ -285,6 +299,8 @@ static void run_timers(struct sched_cpu *s)
 		if (!e)
 			return;
 		s->timers_of = of(e)->v;
+		if (trace_is_on())
+			note(TRACE_FIRED, s->timers_of);
 		vcpu_timers_due(s->timers_of, now);
 		s->timers_of = NULL;
 	}
@@ -312,6 +328,8 @@ static void idle(struct sched_cpu *s)
 	    runq_claimed(&s->q))
 		return;
 	lapic_timer_arm(next);
+	if (trace_is_on())
+		note(TRACE_SWITCH, NULL);
 	__asm__ volatile("sti; hlt; cli" : : : "memory");
 	s->limit.armed = 0;
 	s->idle += rdtsc() - start;
@@ -341,8 +359,11 @@ static void begin(struct sched_cpu *s, struct runq_entity *e)
 	if (unlikely(v->home != s->q.cpu))
 		move_home(v, s->q.cpu);
 	now = rdtsc();
-	if (__atomic_load_n(&v->next_deadline, __ATOMIC_RELAXED) <= now)
+	if (__atomic_load_n(&v->next_deadline, __ATOMIC_RELAXED) <= now) {
+		if (trace_is_on())
+			note(TRACE_FIRED, v);
 		vcpu_timers_due(v, now);
+	}
 }
 
 static void stopped(struct sched_cpu *s, struct vcpu *v)
@@ -412,6 +433,8 @@ void sched_run(uint64_t (*work)(void))
 				idle(s);
 				continue;
 			}
+			if (trace_is_on())
+				note(TRACE_SWITCH, of(e)->v);
 			begin(s, e);
 		}
 		run(s, of(s->q.current)->v);

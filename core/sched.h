@@ -29,6 +29,8 @@ void sched_poke(void);
  * which it wants to be called again at the latest, DEV_NEVER if it has no wish.
  */
 __noreturn void sched_run(uint64_t (*work)(void));
+/* All CPUs end the runs in progress soon. */
+void sched_end_runs(void);
 /* `work` has a new wish: to be called at `tsc`. From any CPU. */
 void sched_work_at(uint64_t tsc);
 /* A VM has stopped; from any CPU. Implemented in core/vmm.c. */

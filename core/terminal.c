@@ -2,15 +2,17 @@
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/lock.h"
 #include "arch/x86_64/paging.h"
-#include "arch/x86_64/smp.h"
 #include "arch/x86_64/tsc.h"
 #include "core/audit.h"
 #include "core/console.h"
 #include "core/line.h"
 #include "core/log.h"
 #include "core/sched.h"
+#include "core/report.h"
 #include "core/screen.h"
 #include "core/serial.h"
+#include "core/statistics.h"
+#include "core/tracing.h"
 #include "core/vmm.h"
 #include <tf/panic.h>
 #include <tf/string.h>
@@ -32,6 +34,7 @@ static struct {
 } *terminal;                                 /* NULL until terminal_init() */
 static struct line line;
 static bool started;                         /* until then nothing is sent but by terminal_drain() */
+static bool report_waits;                    /* for room: it is to go on when there is some */
 static bool screen;                          /* shows what goes to the serial line, or takes it where there is none */
 static uint64_t show_ticks, stall_ticks;
 static uint64_t moved;                       /* TSC: when the line last took something */
@@ -82,6 +85,10 @@ static void pump(void)
 	console_pump(&terminal->mux);
 	if (line.started)
 		line_served(&line, console_tx_pending(&terminal->mux));
+	if (unlikely(report_waits) && console_quiet(&terminal->mux)) {
+		report_waits = false;
+		sched_poke();
+	}
 }
 
 static void transmit(void)
@@ -247,37 +254,23 @@ static void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t size)
 			    vm->mem.bytes >> 20, vm->cfg.weight, vm->starts);
 }
 
-static void print_exits(struct console_mux *m, const struct vcpu *v)
+static void cmd_ask(void *ctx, struct console_mux *m, enum console_ask what)
 {
-	for (uint32_t k = 0; k < EXIT_NKINDS; k++) {
-		uint64_t n = stats_exits(&v->stats[k]);
-
-		if (n)
-			console_print(m, "    %-24s %12lu\n", vmx_exit_name(k), n);
-	}
-}
-
-static void cmd_stats(void *ctx, struct console_mux *m)
-{
-	uint64_t up = tsc_to_us(rdtsc() - tsc_boot);
-
 	(void)ctx;
-	console_print(m, "up %lu.%03lu s, %lu MiB of %lu MiB free\n", up / 1000000, up / 1000 % 1000,
-		      frames_free_bytes() >> 20, frames_total_bytes() >> 20);
-	for (uint32_t cpu = 0; cpu < smp_cpus(); cpu++)
-		console_print(m, "cpu %u: idle %lu ms\n", cpu, tsc_to_us(sched_idle_ticks(cpu)) / 1000);
-	for (uint32_t i = 0; i < vmm_count(); i++) {
-		struct vm *vm = vmm_vm(i);
-
-		for (uint32_t c = 0; c < vm->nvcpus; c++) {
-			const struct vcpu *v = vm->vcpus[c];
-
-			console_print(m, "%s vcpu %u: ran %lu ms, waited %lu ms, on cpu %u, moved %lu times\n", vm->cfg.name, c,
-				      tsc_to_us(v->ran) / 1000, tsc_to_us(v->waited) / 1000, v->home, v->migrations);
-			print_exits(m, v);
-		}
-		console_print(m, "    absent ports %lu, absent addresses %lu, denied MSRs %lu\n", vm->pio.absent,
-			      vm->mmio.absent, vm->denied_msr);
+	switch (what) {
+	case CONSOLE_ASK_STATS: report_request(REPORT_STATISTICS); break;
+	case CONSOLE_ASK_VIEW: sched_poke(); break;
+	case CONSOLE_ASK_ZERO: statistics_reset(); break;
+	case CONSOLE_ASK_DUMP: report_request(REPORT_CSV); break;
+	case CONSOLE_ASK_TRACE:
+	case CONSOLE_ASK_TRACE_DUMP:
+		if (!tracing_possible())
+			console_print(m, "--- there is no room for a trace: trefoil.conf says how much (trace) ---\n");
+		else if (what == CONSOLE_ASK_TRACE)
+			tracing_toggle();
+		else
+			report_request(REPORT_TRACE);
+		break;
 	}
 }
 
@@ -315,8 +308,8 @@ static void cmd_power_off(void *ctx)
 void terminal_init(const struct config *cfg)
 {
 	const struct console_port p = { NULL, port_send };
-	const struct console_cmds cmds = { .list = cmd_list, .stats = cmd_stats, .restart = cmd_restart, .stop = cmd_stop,
-					   .start = cmd_start, .audit = cmd_audit, .power_off = cmd_power_off };
+	const struct console_cmds cmds = { .list = cmd_list, .restart = cmd_restart, .stop = cmd_stop,
+					   .start = cmd_start, .audit = cmd_audit, .power_off = cmd_power_off, .ask = cmd_ask };
 
 	unsigned order = frame_order(sizeof(*terminal) + cfg->nvms * sizeof(terminal->consoles[0]));
 	hpa_t frames;
@@ -376,6 +369,34 @@ void terminal_add(struct vm *vm)
 		    phys_to_virt(history), PAGE_SIZE << HISTORY_ORDER);
 	if (focus[0] ? !strcmp(focus, vm->cfg.name) : terminal->mux.nconsoles == 1)
 		console_focus(&terminal->mux, &terminal->consoles[vm->id]);
+	leave(entered);
+}
+
+bool terminal_report(const char *text, size_t n)
+{
+	bool entered = enter(), took = console_report(&terminal->mux, text, n);
+
+	report_waits |= !took;
+	transmit();
+	leave(entered);
+	return took;
+}
+
+bool terminal_view(struct vm **focused)
+{
+	bool entered = enter(), view = terminal->mux.view;
+
+	*focused = terminal->mux.focus ? terminal->mux.focus->ctx : NULL;
+	leave(entered);
+	return view;
+}
+
+void terminal_paint(const char *text, size_t n)
+{
+	bool entered = enter();
+
+	console_paint(&terminal->mux, text, n);
+	transmit();
 	leave(entered);
 }
 

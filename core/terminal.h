@@ -24,6 +24,12 @@ struct chardev terminal_nowhere(void);
 void terminal_serve(struct vm *vm);
 /* Gives the VM (number vm->id) its console. */
 void terminal_add(struct vm *vm);
+/* A piece of a long report, whole lines. False: not now; sched_poke() follows when there is room. For the `work` of sched_run(). */
+__must_check bool terminal_report(const char *text, size_t n);
+/* Is there a view (core/console.h)? And whose console has the focus, NULL: the log. */
+bool terminal_view(struct vm **focused);
+/* Paints it anew. */
+void terminal_paint(const char *text, size_t n);
 /* Sends everything that is waiting, polled, and paints it: nothing comes after it. */
 void terminal_drain(void);
 /* For the panic report: what is waiting, line by line. Changes nothing and takes no lock. */

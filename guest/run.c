@@ -1,6 +1,7 @@
 /* The loop around VM entry, and the only place that moves RIP. */
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/lapic.h"
+#include "arch/x86_64/trace_event.h"
 #include "guest/exit.h"
 #include "vmx/mitigations.h"
 
@@ -60,7 +61,7 @@ static __attribute__((noinline, cold)) void serve_rarely(struct vcpu *v, uint32_
 
 enum served { SERVED_RUN, SERVED_SLEEP, SERVED_STOP, SERVED_ENOUGH };
 
-static enum served serve_requests(struct vcpu *v)
+static inline __attribute__((always_inline)) enum served serve_requests(struct vcpu *v)
 {
 	uint32_t r = __atomic_fetch_and(&v->requests, REQ_INIT, __ATOMIC_SEQ_CST);
 
@@ -95,7 +96,7 @@ static enum served serve_requests(struct vcpu *v)
 }
 
 /* Bounds the time in the guest from `now` on; false: the time is up. */
-static bool arm_limit(struct run_limit *limit, uint64_t now)
+static inline __attribute__((always_inline)) bool arm_limit(struct run_limit *limit, uint64_t now)
 {
 	uint64_t until = __atomic_load_n(&limit->until, __ATOMIC_RELAXED);
 
@@ -126,7 +127,25 @@ static enum run_result start(struct vcpu *v)
 	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_STOPPED ? RUN_STOPPED : RUN_EXPIRED;
 }
 
-static enum run_result run(struct vcpu *v, struct run_limit *limit)
+static void trace_entry(const struct vcpu *v)
+{
+	uint32_t event = v->vmx.pending_event;
+
+	if (!event && v->lapic.hw_virtual)
+		event = vmcs_read(VMCS_GUEST_INTR_STATUS) & INTR_VECTOR;
+	if (event)
+		trace_note(TRACE_INJECT, TRACE_WHO(v->vm->id, v->id), event, 0, 0);
+	trace_note(TRACE_ENTRY, TRACE_WHO(v->vm->id, v->id), 0, 0, 0);
+}
+
+static void trace_exit(const struct vcpu *v)
+{
+	trace_note(TRACE_EXIT, TRACE_WHO(v->vm->id, v->id), v->vmx.exit.reason, vmcs_read(VMCS_GUEST_RIP),
+		    vmcs_read(VMCS_EXIT_QUALIFICATION));
+}
+
+/* Twice in the image: who does not trace pays nothing for it. */
+static inline __attribute__((always_inline)) enum run_result run(struct vcpu *v, struct run_limit *limit, const bool traced)
 {
 	for (;;) {
 		/* Not in the guest with one of them set: who sets it again would take the vCPU for told. */
@@ -143,7 +162,12 @@ static enum run_result run(struct vcpu *v, struct run_limit *limit)
 #ifdef TF_TEST_HOOKS
 		test_hook_before_entry(v);
 #endif
-		if (unlikely(vmx_run(&v->vmx))) {
+		if (traced)
+			trace_entry(v);
+		bool refused = vmx_run(&v->vmx);
+		if (traced)
+			trace_exit(v);
+		if (unlikely(refused)) {
 			vcpu_entry_refused(v);
 			return RUN_STOPPED;
 		}
@@ -172,6 +196,11 @@ static enum run_result run(struct vcpu *v, struct run_limit *limit)
 	}
 }
 
+static __attribute__((noinline, cold)) enum run_result run_traced(struct vcpu *v, struct run_limit *limit)
+{
+	return run(v, limit, true);
+}
+
 enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 {
 	enum vm_state state = __atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE);
@@ -186,7 +215,7 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 	if (unlikely(v->vmx.pause_exits))
 		vmx_set_proc(&v->vmx, limit->crowded ? PROC_PAUSE_EXIT : 0, limit->crowded ? 0 : PROC_PAUSE_EXIT);
 	vcpu_request(v, REQ_EVENT); /* whatever came while it did not have the CPU */
-	enum run_result result = run(v, limit);
+	enum run_result result = trace_is_on() ? run_traced(v, limit) : run(v, limit, false);
 	if (likely(v->vmx.exit.kind < STAT_KINDS))
 		stats_count(v->stats, v->vmx.exit.kind, (uint32_t)rdtsc() - v->vmx.exit.tsc);
 	if (result == RUN_EXPIRED)

@@ -1,9 +1,8 @@
 /*
  * What a vCPU's exits cost, by kind: from the exit to the entry that follows, or to the end of the turn. The CPU that runs the
- * vCPU counts, without a lock and with ten instructions; anyone may read.
+ * vCPU counts, without a lock and with ten instructions; anyone may read. They are set to zero while all CPUs are held. Pure.
  */
 #pragma once
-#include "vmx/exit.h"
 #include <tf/math.h>
 
 #define STAT_LEAST   6  /* the first bucket has all below 2^(STAT_LEAST + 1) ticks, each further one those up to twice as many */
@@ -29,4 +28,9 @@ static inline void stats_count(struct exit_stat *s, uint32_t kind, uint32_t tick
 	else
 		s->count[bit_highest(ticks | BIT(STAT_LEAST)) - STAT_LEAST]++;
 }
+/* How many there were. Another CPU may be counting meanwhile. */
 uint64_t stats_exits(const struct exit_stat *s);
+/* Adds those of `more`, where another CPU may be counting meanwhile. */
+void stats_add(struct exit_stat *sum, const struct exit_stat *more);
+/* What so many percent of them did not exceed, as far as the buckets tell: to the next power of two. */
+uint32_t stats_percentile(const struct exit_stat *s, unsigned percent);

@@ -94,6 +94,7 @@ struct vcpu {
 	uint64_t migrations;    /* CPUs that it came to */
 	uint64_t looked, looked_ran; /* TSC and `ran` at the last vcpu_look() */
 	struct exit_stat stats[STAT_KINDS];
+	uint64_t stats_from;    /* `ran` when they were at zero */
 };
 
 /* What a run of vcpu_run() ended with. */

@@ -5,6 +5,7 @@
 #include "arch/x86_64/irq.h"
 #include "arch/x86_64/paging.h"
 #include "arch/x86_64/percpu.h"
+#include "arch/x86_64/trace_event.h"
 #include "arch/x86_64/tsc.h"
 #include <tf/log.h>
 #include <tf/math.h>
@@ -221,7 +222,7 @@ static void timer_init(void)
 	reg_write(LAPIC_LVT_TIMER, IRQ_VECTOR_TIMER);
 }
 
-void lapic_init(hpa_t base)
+__attribute__((cold)) void lapic_init(hpa_t base)
 {
 	bool first = this_cpu()->id == 0;
 
@@ -296,7 +297,13 @@ static void send(uint32_t apic_id, uint32_t command)
 	reg_write(LAPIC_ICR, ICR_ASSERT | command);
 }
 
-void lapic_ipi(uint32_t apic_id, uint8_t vector) { send(apic_id, vector); }
+void lapic_ipi(uint32_t apic_id, uint8_t vector)
+{
+	if (trace_is_on())
+		trace_note(TRACE_IPI, TRACE_NOBODY, vector, apic_id, 0);
+	send(apic_id, vector);
+}
+
 void lapic_send_init(uint32_t apic_id) { send(apic_id, ICR_INIT); }
 void lapic_send_startup(uint32_t apic_id, uint8_t page) { send(apic_id, ICR_STARTUP | page); }
 void lapic_send_nmi(uint32_t apic_id) { send(apic_id, ICR_NMI); }

@@ -3,6 +3,7 @@
 #include <tf/err.h>
 
 struct gdt_tables;
+struct trace_ring;
 /* What another CPU asks of this one, arch/x86_64/smp.c. */
 struct smp_work { struct smp_work *next; void (*fn)(void *ctx); void *ctx; bool done; };
 struct cpu {
@@ -18,6 +19,7 @@ struct cpu {
 	uint64_t vmx_room[4]; /* where it is */
 	void *guest;          /* the struct vcpu whose registers it holds, or NULL; owned by guest/ */
 	void *sched;          /* struct sched_cpu, owned by core/ */
+	struct trace_ring *trace_ring, *trace; /* its own, or NULL; and that while the trace is on: core/tracing.c */
 	uint32_t locks;       /* ranks of the locks that it holds (arch/x86_64/lock.h) */
 };
 

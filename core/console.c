@@ -194,10 +194,16 @@ void console_print(struct console_mux *m, const char *fmt, ...)
 
 bool console_report(struct console_mux *m, const char *text, size_t n)
 {
-	return !m->view && ring_free(&m->out) >= m->out.size / 2 && screen_text(m, text, n);
+	if (!m->view && ring_free(&m->out) >= m->out.size / 2 && screen_text(m, text, n))
+		return true;
+	m->report_at = m->out.head;
+	return false;
 }
 
-bool console_quiet(const struct console_mux *m) { return !m->view && ring_free(&m->out) >= m->reserve; }
+bool console_report_due(const struct console_mux *m)
+{
+	return !m->view && (int32_t)(m->report_at - m->out.tail) <= 0;
+}
 
 void console_view(struct console_mux *m, bool on)
 {

@@ -99,6 +99,7 @@ struct console_mux {
 	struct ring log;              /* whole lines, shown or not */
 	uint32_t log_at;              /* what is before this position of `log` is not waiting to be shown */
 	uint32_t log_mark;            /* log_at as it was before the log was replayed */
+	uint32_t report_at;           /* when `out` has been sent up to here it is a report's turn */
 	uint32_t log_lost;            /* lines that were overwritten while waiting */
 	enum console_key_state keys;
 	uint8_t log_mem[CONSOLE_LOG_SIZE];
@@ -147,12 +148,11 @@ void console_log_shown(struct console_mux *m, const char *line, size_t len);
  */
 void console_print(struct console_mux *m, const char *fmt, ...) __printf(2, 3);
 /*
- * Whole lines of a long report. False: there is no room now, and nothing is lost. It leaves half of the output ring, and is asked
- * for again when console_quiet().
+ * Whole lines of a long report, with which others still have half of the output ring. False: there is no room now, and nothing
+ * is lost. To be tried again when console_report_due(), so that guests have had their turn.
  */
 __must_check bool console_report(struct console_mux *m, const char *text, size_t n);
-/* Little waits for the line: guests, too, could write now. */
-bool console_quiet(const struct console_mux *m);
+bool console_report_due(const struct console_mux *m);
 /*
  * A view of the whole screen: from its begin to its end guests are as without focus, log lines wait, and what was painted
  * last is seen. Any key ends it.

@@ -84,8 +84,8 @@ static void make_readable(struct console_mux *m)
 	m->plain = (struct plain){ 0 };
 }
 
-/* Moves the cursor to the start of a line, out of whatever the focused console has there. */
-static void fresh_line(struct console_mux *m)
+/* What is next is not the focused console's. */
+static void leave_line(struct console_mux *m)
 {
 	struct vconsole *vc = m->focus;
 
@@ -94,6 +94,12 @@ static void fresh_line(struct console_mux *m)
 		m->live = NULL;
 	}
 	make_readable(m);
+}
+
+/* Moves the cursor to the start of a line, out of whatever the focused console has there. */
+static void fresh_line(struct console_mux *m)
+{
+	leave_line(m);
 	if (!m->line_start)
 		put(m, "\r\n", 2);
 	m->line_start = true;
@@ -132,10 +138,11 @@ void screen_page(struct console_mux *m, const char *text, size_t n)
 {
 	if (!room_for(m, text, n, sizeof(END_LINE), sizeof(HOME END_SCREEN)))
 		return;
-	fresh_line(m);
+	leave_line(m);
 	put(m, HOME, sizeof(HOME) - 1);
 	put_lines(m, text, n, END_LINE);
 	put(m, END_SCREEN, sizeof(END_SCREEN) - 1);
+	m->line_start = false; /* as in make_readable() */
 }
 
 /* Puts the focused console's unfinished line back where the cursor is. False: no room. */

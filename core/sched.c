@@ -433,7 +433,7 @@ void sched_run(uint64_t (*work)(void))
 				idle(s);
 				continue;
 			}
-			if (trace_is_on())
+			if (last != e && trace_is_on())
 				note(TRACE_SWITCH, of(e)->v);
 			begin(s, e);
 		}

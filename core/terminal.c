@@ -85,7 +85,7 @@ static void pump(void)
 	console_pump(&terminal->mux);
 	if (line.started)
 		line_served(&line, console_tx_pending(&terminal->mux));
-	if (unlikely(report_waits) && console_quiet(&terminal->mux)) {
+	if (unlikely(report_waits) && console_report_due(&terminal->mux)) {
 		report_waits = false;
 		sched_poke();
 	}

@@ -35,12 +35,15 @@ bool tracing_possible(void) { return cpus[0]->trace_ring; }
 
 static void nothing(void *ctx) { (void)ctx; }
 
-/* Nobody is in the middle of a record when it stops. */
+/* Nobody is in the middle of a record. A ring has no gaps: what was before it was off is gone. */
 static void apply(void)
 {
 	smp_hold(nothing, nothing, NULL);
-	for (uint32_t i = 0; i < smp_cpus(); i++)
+	for (uint32_t i = 0; i < smp_cpus(); i++) {
 		cpus[i]->trace = on && !dumping ? cpus[i]->trace_ring : NULL;
+		if (cpus[i]->trace)
+			trace_ring_clear(cpus[i]->trace);
+	}
 	smp_release();
 	sched_end_runs(); /* what a run traces is decided at its begin */
 }

@@ -33,6 +33,11 @@ struct trace_ring {
 
 /* The ring takes all of `room`, which has place for one record at least. */
 struct trace_ring *trace_ring_init(void *room, size_t bytes);
+static inline void trace_ring_clear(struct trace_ring *r)
+{
+	r->next = 0;
+	r->full = false;
+}
 void trace_ring_put(struct trace_ring *r, const struct trace_record *record);
 uint32_t trace_ring_used(const struct trace_ring *r);
 /* Number `i` of those, from the oldest on. */

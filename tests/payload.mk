@@ -8,7 +8,7 @@ PAYLOADS_SMP := smp_ipi smp_tlb smp_timer smp_atomic smp_topology smp_hostile sm
 PAYLOADS   += $(PAYLOADS_SMP)
 # Attackers, and those beside them; measurements
 PAYLOADS   += crash hang hostile hypercube probe neighbour
-PAYLOADS   += echo spin latency switch bench turns idle busy
+PAYLOADS   += echo spin latency switch bench turns idle busy counted
 # 32-bit ones, for what long mode has not
 PAYLOADS32 := tasks modes segments sensitive contract32 random32 random_real random_found access32 states hostile32
 

@@ -70,7 +70,13 @@ static inline void cmd_stop(void *ctx, struct vconsole *vc) { (void)ctx; note("s
 static inline void cmd_start(void *ctx, struct vconsole *vc) { (void)ctx; note("start ", vc->name); }
 static inline void cmd_power_off(void *ctx) { (void)ctx; note("off", ""); }
 static inline void cmd_audit(void *ctx) { (void)ctx; note("audit", ""); }
-static inline void cmd_stats(void *ctx, struct console_mux *m) { (void)ctx; console_print(m, "exits 7\nticks 8\n"); }
+static inline void cmd_ask(void *ctx, struct console_mux *m, enum console_ask what)
+{
+	static const char *const names[] = { "stats", "view", "zero", "dump", "trace", "trace dump" };
+
+	(void)ctx;
+	note(names[what], what != CONSOLE_ASK_VIEW ? "" : m->view ? " on" : " off");
+}
 static inline void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t size)
 {
 	(void)ctx;
@@ -80,7 +86,7 @@ static inline void cmd_list(void *ctx, struct vconsole *vc, char *state, size_t 
 static inline int setup(void **state)
 {
 	const struct console_port port = { NULL, line_send };
-	const struct console_cmds cmds = { NULL, cmd_list, cmd_stats, cmd_restart, cmd_stop, cmd_start, cmd_audit, cmd_power_off };
+	const struct console_cmds cmds = { NULL, cmd_list, cmd_restart, cmd_stop, cmd_start, cmd_audit, cmd_power_off, cmd_ask };
 
 	(void)state;
 	memset(&web, 0, sizeof(web));

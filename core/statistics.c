@@ -37,12 +37,15 @@ static const char *kind_name(uint32_t kind) { return kind == STAT_TURN ? "turn" 
 
 static size_t table(char *out, size_t size, const struct part *p, unsigned rows)
 {
-	char title[VM_NAME_MAX + 16];
+	char title[VM_NAME_MAX];
 	struct stats_source s = { .ctx = p, .get = get, .name = kind_name, .kinds = STAT_KINDS, .tsc_hz = tsc_hz };
 
 	for (uint32_t i = p->first; i < p->first + p->n; i++)
 		s.ran += p->vm->vcpus[i]->ran - p->vm->vcpus[i]->stats_from;
-	tf_snprintf(title, sizeof(title), p->n == p->vm->nvcpus ? "%s" : "%s vcpu %u", p->vm->cfg.name, p->first);
+	if (p->n == p->vm->nvcpus)
+		(void)tf_strcpy(title, p->vm->cfg.name, sizeof(title));
+	else
+		tf_snprintf(title, sizeof(title), "vcpu %u", p->first);
 	return stats_table(out, size, title, &s, rows);
 }
 

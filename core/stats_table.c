@@ -1,7 +1,7 @@
 #include "core/stats_table.h"
 #include <tf/string.h>
 
-#define LABEL_MAX 27
+#define LABEL_MAX 30
 #define TIME_MAX  12
 #define NO_KIND   UINT32_MAX
 #define NS_PER_S  1000000000
@@ -24,7 +24,7 @@ static int line(char *out, size_t size, const char *label, const struct exit_sta
 	char avg[TIME_MAX], p50[TIME_MAX], p99[TIME_MAX], max[TIME_MAX];
 	uint64_t n = stats_exits(s), permille = of ? MIN(mul_div(s->ticks, 1000, of), 1000ul) : 0;
 
-	return tf_snprintf(out, size, "%-26s %10lu %3lu.%lu%% %7s %7s %7s %7s\n", label, n, permille / 10, permille % 10,
+	return tf_snprintf(out, size, "%-29s %10lu %3lu.%lu%% %7s %7s %7s %7s\n", label, n, permille / 10, permille % 10,
 			   duration(avg, n ? s->ticks / n : 0, hz), duration(p50, stats_percentile(s, 50), hz),
 			   duration(p99, stats_percentile(s, 99), hz), duration(max, s->max, hz));
 }

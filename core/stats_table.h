@@ -12,7 +12,7 @@ struct stats_source {
 };
 #define STATS_KINDS_MAX 128
 
-#define STATS_HEAD "exits                           count   time     avg     p50     p99     max\n"
+#define STATS_HEAD "exits                              count   time     avg     p50     p99     max\n"
 /*
  * One line for all of them, with the share of `ran`; then for the `rows` kinds that took the most time a line each with the
  * share of that, and one for all other kinds. Returns the length of the text, which is cut where it does not fit.

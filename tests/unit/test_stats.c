@@ -124,11 +124,11 @@ static void test_table(void **state)
 	stats_count(stats, 5, 500);
 	size_t n = stats_table(text, sizeof(text), "web", &source, 3);
 	assert_string_equal(text,
-		"web                                14  62.5%  1785ns   127ns    20us    20us\n"
-		"  a-name-that-is-much-too-          1  80.0%    20us    20us    20us    20us\n"
-		"  hlt                               1  12.0%  3000ns  3000ns  3000ns  3000ns\n"
-		"  cpuid                            10   4.0%   100ns   100ns   100ns   100ns\n"
-		"  others                            2   4.0%   500ns   500ns   500ns   500ns\n");
+		"web                                   14  62.5%  1785ns   127ns    20us    20us\n"
+		"  a-name-that-is-much-too-lon          1  80.0%    20us    20us    20us    20us\n"
+		"  hlt                                  1  12.0%  3000ns  3000ns  3000ns  3000ns\n"
+		"  cpuid                               10   4.0%   100ns   100ns   100ns   100ns\n"
+		"  others                               2   4.0%   500ns   500ns   500ns   500ns\n");
 	assert_int_equal(n, strlen(text));
 	assert_int_equal(strlen(STATS_HEAD), strcspn(text, "\n") + 1);
 	/* All of them. */
@@ -148,12 +148,12 @@ static void test_table_of_nothing(void **state)
 
 	(void)state;
 	stats_table(text, sizeof(text), "idle", &source, 8);
-	assert_string_equal(text, "idle                                0   0.0%     0ns     0ns     0ns     0ns\n");
+	assert_string_equal(text, "idle                                   0   0.0%     0ns     0ns     0ns     0ns\n");
 	struct stats_source none = source;
 	none.ran = 0;
 	stats_count(stats, 0, 5000);
 	stats_table(text, sizeof(text), "idle", &none, 0);
-	assert_non_null(strstr(text, "  others                            1 100.0%"));
+	assert_non_null(strstr(text, "  others                               1 100.0%"));
 }
 
 static void test_units(void **state)

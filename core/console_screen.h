@@ -24,7 +24,7 @@ static inline uint32_t screen_share(const struct console_mux *m)
 	return free > m->reserve ? free - m->reserve : 0;
 }
 
-/* But for the time of a view. */
+/* Once there is no view that hides all. */
 static inline bool screen_shows_log(const struct console_mux *m) { return !m->focus || m->show_log; }
 static inline bool screen_shows(const struct console_mux *m, const struct vconsole *vc)
 {

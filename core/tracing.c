@@ -19,10 +19,12 @@ static const char *const kinds[TRACE_KINDS] = {
 
 void tracing_init(uint32_t kib)
 {
-	unsigned order = frame_order(MAX(KiB(kib), 1ul));
 	hpa_t room;
 
-	for (uint32_t i = 0; kib && i < smp_cpus(); i++) {
+	if (!kib)
+		return;
+	unsigned order = frame_order(KiB(kib));
+	for (uint32_t i = 0; i < smp_cpus(); i++) {
 		if (frame_alloc(order, &room)) {
 			log_warn("trace", "event=trace-missing cpu=%u reason=no memory", i);
 			return;

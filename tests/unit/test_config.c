@@ -61,6 +61,7 @@ static void defaults(void **state)
 	assert_false(config.poweroff);
 	assert_int_equal(config.slice_us, 5000);
 	assert_int_equal(config.host_cpus, 0);
+	assert_int_equal(config.trace_kib, 0);
 	assert_string_equal(vm->name, "a");
 	assert_string_equal(vm->kernel, "vmlinuz");
 	assert_int_equal(vm->kind, VM_AUTO);
@@ -90,7 +91,7 @@ static void every_key(void **state)
 
 	(void)state;
 	assert_int_equal(
-		parse("[trefoil]\nfocus = log\nshow_all = yes\nslice_us = 100000\nlog = debug\npoweroff = true\nserial = 0x2f8\nhost_cpus = 256\n"
+		parse("[trefoil]\nfocus = log\nshow_all = yes\nslice_us = 100000\nlog = debug\npoweroff = true\nserial = 0x2f8\nhost_cpus = 256\ntrace = 64\n"
 		      "[vm web-1]\nkind = linux\nkernel = vmlinuz\ninitrd = web.img\n"
 		      "cmdline = \"console=ttyS0,115200 # not a comment\"\nmemory = 0x10000K\nvcpus = 64\n"
 		      "cap = 100\nreservation = 100\ncpus = 0-3,6,255\nlatency = low\ncore = shared\n"
@@ -106,6 +107,7 @@ static void every_key(void **state)
 	assert_true(config.show_all);
 	assert_int_equal(config.slice_us, 100000);
 	assert_int_equal(config.host_cpus, 256);
+	assert_int_equal(config.trace_kib, 64);
 	assert_true(config.debug);
 	assert_true(config.poweroff);
 	assert_int_equal(config.serial, CONFIG_SERIAL_PORT);
@@ -397,9 +399,9 @@ static void global_errors_stop_no_vm(void **state)
 	(void)state;
 	assert_int_equal(
 		parse("early = 1\n[trefoil]\nslice_us = 99\nslice_us = 500\nlog = loud\nshow_all = 2\ncolour = red\n"
-		      "[vm a]\nkernel=k\nmemory=4M\nwatchdog = off\n[trefoil]\npoweroff = on\nserial = 0xff\nhost_cpus = 257\n"),
+		      "[vm a]\nkernel=k\nmemory=4M\nwatchdog = off\n[trefoil]\npoweroff = on\nserial = 0xff\nhost_cpus = 257\ntrace = 65537\n"),
 		TF_OK);
-	assert_int_equal(nerrors, 8);
+	assert_int_equal(nerrors, 9);
 	assert_error(0, 1, "", "early");
 	assert_error(1, 3, "", "slice_us");
 	assert_error(2, 4, "", "slice_us");
@@ -408,6 +410,7 @@ static void global_errors_stop_no_vm(void **state)
 	assert_error(5, 7, "", "colour");
 	assert_error(6, 14, "", "serial"); /* a port of the board's own */
 	assert_error(7, 15, "", "host_cpus");
+	assert_error(8, 16, "", "trace");
 	assert_int_equal(config.host_cpus, 0);
 	assert_int_equal(config.slice_us, 5000);
 	assert_true(config.poweroff);

@@ -18,3 +18,9 @@ bench-report:
 contract: $(BUILD)/boot/trefoil.elf payloads
 	tools/setup.sh run
 	/usr/bin/python3 tests/bench/contract.py $(BUILD)
+
+# `make profile OPS="cpuid in-40" [CPU=model]`: where the instructions of these operations go, by function.
+.PHONY: profile
+profile: $(BUILD)/boot/trefoil.elf payloads
+	tools/setup.sh run
+	/usr/bin/python3 tests/bench/profile.py $(BUILD) $(or $(CPU),corei7_skylake_x) $(or $(OPS),$(error OPS="operation...", as bench/contract.txt calls them))

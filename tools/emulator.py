@@ -222,6 +222,9 @@ class Emulator:
             raise ExpectError(f"{self.name} still runs after {timeout * self.slowness:.0f} s") from None
         return self.end_reason()
 
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
     def end_reason(self) -> str:
         """"power off", "triple fault", or "unknown"."""
         return "unknown"

@@ -17,7 +17,7 @@ CFLAGS := -std=gnu17 -g -Wall -Wextra -Werror -Wmissing-prototypes -Wstrict-prot
           -fmacro-prefix-map=$(CURDIR)/= -ffile-prefix-map=$(CURDIR)=. -Iinclude -I. -I$(BUILD)/include
 # `make TESTHOOKS=1 BUILD=directory`: the variant with faults at will (tests/hooks), which also checks the order of locks
 CFLAGS += $(if $(TESTHOOKS),-DTF_TEST_HOOKS -DTF_LOCK_ORDER)
-LDFLAGS := -nostdlib -static -z noexecstack -z max-page-size=4096 --build-id=none
+LDFLAGS := -nostdlib -static -z noexecstack -z max-page-size=4096 --nmagic --build-id=none
 
 ROOMS := boot lib ept guest/dev arch/x86_64 drivers vmx guest core
 C_SRC := $(sort $(foreach r,$(ROOMS),$(wildcard $(r)/*.c)) $(if $(TESTHOOKS),$(wildcard tests/hooks/*.c)))
@@ -45,12 +45,13 @@ RUNQ  := core/runq.c core/runq_pick.c core/runq_wake.c core/runq_yield.c
 .PHONY: all clean
 all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso
 
-# What an exit, an interrupt or a switch runs is compiled for speed, the rest for size.
-HOT := vmx/run vmx/event $(addprefix guest/,run exit exit_% cpuid bus mmio insn insn_exec irq mem walk fpu string_io) \
-       $(addprefix guest/dev/,vlapic% vpic vpit% vuart vioapic) core/sched core/runq% arch/x86_64/irq arch/x86_64/lapic \
-       lib/heap lib/ring lib/string
-$(foreach h,$(HOT),$(eval $(BUILD)/$(h).o: OPTIMISE := -O2))
-OPTIMISE = -Os
+# What an exit, an interrupt or a switch runs is compiled for speed, the rest for size. There only functions with buffers have a
+# stack canary, and only functions are aligned.
+HOT := vmx/event.c $(addprefix guest/,run.c cpuid.c bus.c mmio.c mmio_again.c irq.c fpu.c timers.c) \
+       $(addprefix guest/dev/,vacpi.c vpic.c vuart.c vioapic.c) lib/heap.c lib/ring.c lib/string.c arch/x86_64/irq.c core/sched.c \
+       $(filter-out guest/exit_cr.c,$(wildcard guest/exit*.c)) $(wildcard guest/dev/vlapic*.c guest/dev/vpit*.c core/runq*.c)
+$(foreach h,$(HOT),$(eval $(BUILD)/$(h:.c=.o): OPTIMISE := -O2 -fstack-protector -falign-jumps=1 -falign-loops=1 -falign-labels=1))
+OPTIMISE = -Oz
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)

@@ -70,10 +70,10 @@ static bool enter(void)
 /* `back` is how far before `addr` the instruction is that is meant. */
 static void print_address(const char *what, uint64_t addr, unsigned back)
 {
+	char name[SYMBOL_MAX];
 	uint64_t offset;
-	const char *name = symbol_lookup(addr - back, &offset);
 
-	if (name)
+	if (symbol_lookup(addr - back, name, &offset))
 		panic_print("panic: %s 0x%016lx %s+0x%lx\n", what, (unsigned long)addr, name, (unsigned long)offset + back);
 	else
 		panic_print("panic: %s 0x%016lx\n", what, (unsigned long)addr);

@@ -109,9 +109,8 @@ static void publish_timer(struct runq *q)
 void runq_turn_timer(struct runq *q, struct runq_entity *e)
 {
 	uint64_t at = MAX(__atomic_load_n(e->deadline, __ATOMIC_ACQUIRE), e->timer_from);
-	bool waits = e->state == RUNQ_QUEUED || e->state == RUNQ_THROTTLED;
 
-	if (waits || at == RUNQ_NEVER) {
+	if (e->state != RUNQ_ASLEEP || at == RUNQ_NEVER) {
 		if (!heap_holds(&e->timer))
 			return;
 		heap_remove(&q->timers, &e->timer);

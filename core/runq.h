@@ -62,7 +62,7 @@ struct runq {
 	struct heap run[2];         /* of the queued ones those that may go elsewhere, and those that are bound to this CPU */
 	struct heap hold;           /* of the throttled ones, by `paid` */
 	struct heap owed;           /* of the queued ones that have reservations, by `owed_at` */
-	struct heap timers;         /* of those that sleep or run, by their deadlines */
+	struct heap timers;         /* of those that sleep, by their deadlines */
 	struct runq_entity *current; /* atomic */
 	struct runq_entity *culprit; /* who has made this CPU come back from its guest: it sleeps now, or its timer was due */
 	struct runq_entity *donor;  /* who pays for the turn of `current`, to which it yielded */
@@ -137,7 +137,10 @@ static inline void runq_skip(struct runq *q, uint64_t ticks)
 	__atomic_store_n(&q->charged, q->charged + ticks, __ATOMIC_RELAXED);
 }
 
-/* From any CPU: *e->deadline has changed. Returns the CPU that must look, as its first timer has come nearer, or RUNQ_NOBODY. */
+/*
+ * From any CPU: *e->deadline has changed. Returns the CPU that must look, as its first timer has come nearer or the entity runs
+ * there, or RUNQ_NOBODY. The CPU that runs it need not ask: the timers of who runs are its own affair.
+ */
 uint32_t runq_deadline(struct runqs *all, struct runq_entity *e);
 static inline bool runq_timer_waits(const struct runq *q, uint64_t now)
 {
@@ -150,6 +153,12 @@ static inline bool runq_timer_waits(const struct runq *q, uint64_t now)
  * RUNQ_NOBODY.
  */
 struct runq_entity *runq_timer_next(struct runq *q, struct runq_entity *done, uint64_t due, uint64_t now, uint32_t *look);
+
+/*
+ * On an idle CPU with timers that are due at `due`, which is now or soon: where there is nothing to decide, as it is one entity's
+ * and nobody waits, that one's turn begins at once, and its timer is its own affair. NULL: there is more to it.
+ */
+struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due);
 
 /*
  * The current one lets `to` have the rest of its turn, at its own cost, if that waits and may run here. False: it does not.

@@ -14,7 +14,10 @@
 
 /* runq.c. Tells the others what they may look at; see publish(). */
 void runq_publish_changed(struct runq *q);
-/* The timers of those that wait for their turn wait with them: nobody is disturbed for what could not be taken. */
+/*
+ * The timers of those that wait for their turn wait with them: nobody is disturbed for what could not be taken. Who runs looks at
+ * its own.
+ */
 void runq_turn_timer(struct runq *q, struct runq_entity *e);
 /* It begins to wait here, at most a slice behind the others: it runs soon, and having slept earns nothing more. */
 void runq_place(struct runq *q, struct runq_entity *e, uint64_t now);
@@ -28,7 +31,11 @@ void runq_settle(struct runq *q, uint64_t now);
 /* runq_wake.c. Somebody waits here, and that is published: an idle CPU that is to look for it; or RUNQ_NOBODY. */
 uint32_t runq_offer(struct runq *q);
 
-/* runq_pick.c. Begins the turn of one that waits here, or that has left another queue for this one. */
+/* runq_pick.c. The turn of one whose state is RUNQ_RUNNING begins. */
+void runq_begin(struct runq *q, struct runq_entity *e, uint64_t now);
+/* Keeps this queue's clock together with the others'. */
+void runq_keep_together(struct runq *q);
+/* Begins the turn of one that waits here, or that has left another queue for this one. */
 void runq_take_here(struct runq *q, struct runq_entity *e, uint64_t now);
 void runq_arrive(struct runq *q, struct runq_entity *e, uint64_t now);
 

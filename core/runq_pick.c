@@ -40,7 +40,6 @@ static void put_back(struct runq *q, uint64_t now)
 		store(&e->state, RUNQ_QUEUED);
 		enqueue(q, e);
 	}
-	runq_turn_timer(q, e);
 }
 
 static void let_go(struct runq *q, uint64_t now)
@@ -57,7 +56,7 @@ static void let_go(struct runq *q, uint64_t now)
 	}
 }
 
-static void begin(struct runq *q, struct runq_entity *e, uint64_t now)
+void runq_begin(struct runq *q, struct runq_entity *e, uint64_t now)
 {
 	uint64_t slice = q->all->slice;
 
@@ -70,7 +69,6 @@ static void begin(struct runq *q, struct runq_entity *e, uint64_t now)
 	if (unlikely(e->rates) && capped(e))
 		end = MIN(end, now + cap_room(q->all, e, now));
 	store(&q->slice_end, end);
-	runq_turn_timer(q, e);
 }
 
 /* The first here, and its place among all: 0 if it has to be now. */
@@ -91,13 +89,13 @@ void runq_take_here(struct runq *q, struct runq_entity *e, uint64_t now)
 {
 	dequeue(q, e);
 	store(&e->state, RUNQ_RUNNING);
-	begin(q, e, now);
+	runq_begin(q, e, now);
 }
 
 void runq_arrive(struct runq *q, struct runq_entity *e, uint64_t now)
 {
 	e->vtime -= q->base;
-	begin(q, e, now);
+	runq_begin(q, e, now);
 }
 
 /* --- looking around */
@@ -230,7 +228,7 @@ static struct runq_entity *go_idle(struct runq *q, uint64_t now)
  * may not, or where one is worth more than a whole CPU, no time is fair to all, and what one queue is behind or ahead of the
  * others must not add up. The whole queue is moved: among those in it nothing changes.
  */
-static void keep_together(struct runq *q)
+void runq_keep_together(struct runq *q)
 {
 	struct runqs *all = q->all;
 	uint64_t least = first_key(q), global = load(&all->now);
@@ -272,7 +270,7 @@ struct runq_entity *runq_pick(struct runq *q, uint64_t now, uint32_t *look)
 		}
 		publish(q);
 		if (load(&q->all->n) > 1) {
-			keep_together(q);
+			runq_keep_together(q);
 			*look = q->pass_on != RUNQ_NOBODY ? q->pass_on : runq_offer(q);
 		}
 	} else {

@@ -157,7 +157,7 @@ uint32_t runq_deadline(struct runqs *all, struct runq_entity *e)
 	uint64_t first = q->next_timer;
 
 	runq_turn_timer(q, e);
-	uint32_t look = q->next_timer < first ? q->cpu : RUNQ_NOBODY;
+	uint32_t look = q->next_timer < first || e->state == RUNQ_RUNNING ? q->cpu : RUNQ_NOBODY;
 	spin_unlock(&q->lock);
 	return look;
 }
@@ -204,6 +204,46 @@ struct runq_entity *runq_timer_next(struct runq *q, struct runq_entity *done, ui
 		e->busy = true;
 	}
 	publish(q);
+	spin_unlock(&q->lock);
+	return e;
+}
+
+/* Is only the first of the timers due by then? */
+static bool one_due(const struct runq *q, uint64_t now)
+{
+	for (uint32_t i = 1; i < MIN(q->timers.n, 3u); i++)
+		if (q->timers.slots[i]->key <= now)
+			return false;
+	return q->timers.n && q->timers.slots[0]->key <= now;
+}
+
+struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due)
+{
+	struct runq_entity *e = NULL;
+
+	spin_lock(&q->lock);
+	if (!q->current && !q->run[0].n && !q->run[1].n && !q->hold.n && !q->summoned && one_due(q, due))
+		e = container_of(q->timers.slots[0], struct runq_entity, timer);
+	if (!e || e->rates || e->busy) {
+		spin_unlock(&q->lock);
+		return NULL;
+	}
+	runq_settle(q, now);
+	uint64_t least = q->vnow - virtual_ticks(e, q->all->slice);
+	if (before(e->vtime, least))
+		e->vtime = least;
+	e->since = now;
+	store(&e->state, RUNQ_RUNNING);
+	store(&q->culprit, NULL);
+	runq_turn_timer(q, e);
+	runq_begin(q, e, now);
+	store(&q->resched, false);
+	if (q->idle) {
+		(void)unmark_idle(q->all, q->cpu);
+		q->idle = false;
+	}
+	if (load(&q->all->n) > 1)
+		runq_keep_together(q);
 	spin_unlock(&q->lock);
 	return e;
 }

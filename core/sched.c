@@ -129,7 +129,13 @@ static uint64_t limit_now(const struct sched_cpu *s)
 	return MIN(__atomic_load_n(&s->q.slice_end, __ATOMIC_RELAXED), MAX(next, s->undisturbed));
 }
 
-static void set_limit(struct sched_cpu *s) { __atomic_store_n(&s->limit.until, limit_now(s), __ATOMIC_RELAXED); }
+static struct vcpu *current(const struct sched_cpu *s) { return of(s->q.current)->v; }
+
+static void set_limit(struct sched_cpu *s)
+{
+	s->limit.end = MIN(limit_now(s), rdtsc() + RUN_LIMIT_MAX);
+	run_limit_look(&s->limit, current(s));
+}
 
 /* The handler of IRQ_VECTOR_KICK. What came before the run began is in the flags already, what comes later interrupts it. */
 static void kicked(void *ctx)
@@ -204,13 +210,16 @@ static void wake(struct vcpu *v)
 
 static void deadline(struct vcpu *v)
 {
+	struct sched_cpu *s = mine();
+
 	if (trace_is_on())
 		note(TRACE_ARMED, v);
-	if (mine()->timers_of == v)
+	if (s->timers_of == v)
 		return;
-	uint32_t cpu = runq_deadline(&sched_queues, v->sched);
-
-	look_at(cpu == RUNQ_NOBODY && mine()->running ? this_cpu()->id : cpu);
+	if (s->q.current != v->sched)
+		look_at(runq_deadline(&sched_queues, v->sched));
+	else if (s->running)
+		run_limit_look(&s->limit, v);
 }
 
 static struct vm *vm_of(struct runq_entity *e) { return of(e)->v->vm; }
@@ -285,22 +294,17 @@ uint64_t sched_idle_ticks(uint32_t cpu) { return ((const struct sched_cpu *)cpus
 /* --- the loop */
 
 /* Each deadline once: a device that asks for the past again gets its turn at the next look. Its owner pays. */
-static void run_timers(struct sched_cpu *s)
+static void run_timers(struct sched_cpu *s, uint64_t now)
 {
 	struct runq_entity *e = NULL;
-	uint64_t now = rdtsc();
 	uint32_t look;
 
-	if (likely(!runq_timer_waits(&s->q, now)))
-		return;
 	for (;;) {
 		e = runq_timer_next(&s->q, e, now, rdtsc(), &look);
 		look_at(look);
 		if (!e)
 			return;
 		s->timers_of = of(e)->v;
-		if (trace_is_on())
-			note(TRACE_FIRED, s->timers_of);
 		vcpu_timers_due(s->timers_of, now);
 		s->timers_of = NULL;
 	}
@@ -322,8 +326,9 @@ static void do_work(struct sched_cpu *s, uint64_t (*work)(void))
 /* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, or work. */
 static void idle(struct sched_cpu *s)
 {
-	uint64_t start = rdtsc(), next = MIN(runq_next_event(&s->q), __atomic_load_n(&s->work_at, __ATOMIC_RELAXED));
+	uint64_t start = rdtsc(), next = runq_next_event(&s->q);
 
+	next = MIN(next - MIN(next, (uint64_t)s->limit.lead), __atomic_load_n(&s->work_at, __ATOMIC_RELAXED));
 	if (next <= start || __atomic_load_n(&s->poked, __ATOMIC_SEQ_CST) || __atomic_load_n(&s->look, __ATOMIC_SEQ_CST) ||
 	    runq_claimed(&s->q))
 		return;
@@ -350,20 +355,13 @@ static void move_home(struct vcpu *v, uint32_t cpu)
 	v->migrations++;
 }
 
-/* Its turn begins: what the vCPU needs before it runs. */
-static void begin(struct sched_cpu *s, struct runq_entity *e)
+/* Its turn begins. */
+static inline void begin(struct sched_cpu *s, struct runq_entity *e)
 {
 	struct vcpu *v = of(e)->v;
-	uint64_t now;
 
 	if (unlikely(v->home != s->q.cpu))
 		move_home(v, s->q.cpu);
-	now = rdtsc();
-	if (__atomic_load_n(&v->next_deadline, __ATOMIC_RELAXED) <= now) {
-		if (trace_is_on())
-			note(TRACE_FIRED, v);
-		vcpu_timers_due(v, now);
-	}
 }
 
 static void stopped(struct sched_cpu *s, struct vcpu *v)
@@ -405,6 +403,20 @@ static void run(struct sched_cpu *s, struct vcpu *v)
 	}
 }
 
+/* Out of idleness, for a timer that is due, or will be when all is ready for it. False: there is something to decide. */
+static bool resume(struct sched_cpu *s, uint64_t now)
+{
+	struct runq_entity *e = runq_resume(&s->q, now, now + s->limit.lead);
+
+	if (!e)
+		return false;
+	if (trace_is_on())
+		note(TRACE_SWITCH, of(e)->v);
+	begin(s, e);
+	run(s, of(e)->v);
+	return true;
+}
+
 void sched_run(uint64_t (*work)(void))
 {
 	struct sched_cpu *s = mine();
@@ -419,10 +431,15 @@ void sched_run(uint64_t (*work)(void))
 		interrupt_window();
 		if (unlikely(__atomic_load_n(&s->look, __ATOMIC_RELAXED)))
 			__atomic_store_n(&s->look, false, __ATOMIC_SEQ_CST);
-		run_timers(s);
 		if (work)
 			do_work(s, work);
 		uint64_t now = rdtsc();
+		if (!s->q.current && runq_timer_waits(&s->q, now + s->limit.lead) && resume(s, now))
+			continue;
+		if (runq_timer_waits(&s->q, now)) {
+			run_timers(s, now);
+			now = rdtsc();
+		}
 		if (!runq_goes_on(&s->q, now)) {
 			struct runq_entity *last = s->q.current, *e = runq_pick(&s->q, now, &offer);
 
@@ -437,6 +454,6 @@ void sched_run(uint64_t (*work)(void))
 				note(TRACE_SWITCH, of(e)->v);
 			begin(s, e);
 		}
-		run(s, of(s->q.current)->v);
+		run(s, current(s));
 	}
 }

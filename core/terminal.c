@@ -163,16 +163,17 @@ static size_t guest_write(void *ctx, const uint8_t *buf, size_t n)
 	return took;
 }
 
-static size_t guest_room(void *ctx)
+static __attribute__((noinline)) size_t ask_room(void *ctx)
 {
-	if (likely(vconsole_has_room(ctx))) /* a guest asks for each character */
-		return CONSOLE_BACKLOG;
 	bool entered = enter();
 	size_t room = vconsole_room(ctx);
 
 	leave(entered);
 	return room;
 }
+
+/* A guest asks for each character. */
+static size_t guest_room(void *ctx) { return likely(vconsole_has_room(ctx)) ? CONSOLE_BACKLOG : ask_room(ctx); }
 
 static size_t nowhere_write(void *ctx, const uint8_t *buf, size_t n)
 {

@@ -26,7 +26,7 @@ uint32_t pci_read(struct pci_addr a, unsigned word)
 	return inl(CONFIG_DATA);
 }
 
-void pci_write(struct pci_addr a, unsigned word, uint32_t v)
+static void pci_write(struct pci_addr a, unsigned word, uint32_t v)
 {
 	select(a, word);
 	outl(CONFIG_DATA, v);

@@ -13,9 +13,8 @@ struct pci_addr { uint8_t bus, slot, function; };
 #define PCI_BARS         6
 #define PCI_ABSENT       0xffffffffu
 
-/* Reads and writes one 32-bit word of a function's header. All ones where nothing is. */
+/* One 32-bit word of a function's header. All ones where nothing is. */
 uint32_t pci_read(struct pci_addr a, unsigned word);
-void pci_write(struct pci_addr a, unsigned word, uint32_t v);
 /* Steps from one function that is there to the next; start with {0} and first = true. False: there are no more. */
 bool pci_next(struct pci_addr *a, bool first);
 /* Makes a function answer at its BARs, and keeps it from interrupting: the input that it leads to is not known. */

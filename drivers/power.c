@@ -4,20 +4,7 @@
 #include "arch/x86_64/tsc.h"
 #include "drivers/acpi_sleep.h"
 
-#define RESET_CONTROL       0xcf9
-#define RESET_CONTROL_HARD  0x02
-#define RESET_CONTROL_GO    0x04
-#define KBC_COMMAND         0x64
-#define KBC_INPUT_FULL      0x02
-#define KBC_PULSE_RESET     0xfe
-/* PCI local bus specification, "Configuration Mechanism #1" */
-#define PCI_ADDRESS         0xcf8
-#define PCI_DATA            0xcfc
-#define PCI_ENABLE          BIT(31)
-
 #define IO_DELAY_PORT 0x80 /* a write takes about 1 us */
-#define RESET_US      50000
-#define KBC_SPINS     100000
 
 static void wait_us(void *ctx, unsigned us)
 {
@@ -79,38 +66,4 @@ const char *power_off(const struct acpi_info *a)
 {
 	cli();
 	return acpi_enter_s5(a, &regs);
-}
-
-/* "Reset Register": in PCI configuration space the address is device, function and offset on bus 0. */
-static void write_pci(uint64_t address, uint8_t v)
-{
-	uint32_t device = address >> 32 & 0x1f, function = address >> 16 & 7, offset = address & 0xff;
-
-	outl(PCI_ADDRESS, (uint32_t)PCI_ENABLE | device << 11 | function << 8 | (offset & ~3u));
-	outb((uint16_t)(PCI_DATA + (offset & 3)), v);
-}
-
-void power_reset(const struct acpi_info *a)
-{
-	static const struct { uint16_t limit; uint64_t base; } __packed no_idt = { 0, 0 };
-
-	cli();
-	if (a->has_reset && a->reset.space == ACPI_SPACE_PCI)
-		write_pci(a->reset.address, a->reset_value);
-	else if (a->has_reset)
-		write_reg(NULL, a->reset, 1, a->reset_value);
-	wait_us(NULL, RESET_US);
-
-	outb(RESET_CONTROL, RESET_CONTROL_HARD);
-	outb(RESET_CONTROL, RESET_CONTROL_HARD | RESET_CONTROL_GO);
-	wait_us(NULL, RESET_US);
-
-	for (unsigned i = 0; i < KBC_SPINS && (inb(KBC_COMMAND) & KBC_INPUT_FULL); i++)
-		;
-	outb(KBC_COMMAND, KBC_PULSE_RESET);
-	wait_us(NULL, RESET_US);
-
-	__asm__ volatile("lidt %0; int3" : : "m"(no_idt));
-	for (;;)
-		__asm__ volatile("hlt");
 }

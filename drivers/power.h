@@ -4,5 +4,3 @@
 
 /* Enters S5. Returns only where the machine has no such way or does not obey, and says why; the caller then halts. */
 const char *power_off(const struct acpi_info *a);
-/* ACPI reset register, reset control register (CF9h), keyboard controller, triple fault: what works first. */
-__noreturn void power_reset(const struct acpi_info *a);

@@ -7,6 +7,8 @@
 #include <tf/types.h>
 
 #define CPUID_BASIC_LEAVES    0x17
+/* Basic leaves that are not always what the table says. */
+#define CPUID_BASIC_VARIES    (BIT(1) | BIT(4) | BIT(7) | BIT(0xb) | BIT(0xd))
 #define CPUID_EXTENDED_LEAVES 9
 #define CPUID_CACHE_LEAVES    8
 #define CPUID_XSAVE_LEAVES    64
@@ -30,7 +32,7 @@ struct cpuid_table {
 	uint64_t efer_allowed;
 };
 
-void cpuid_table_init(struct cpuid_table *t, enum vm_hypervisor hypervisor, uint32_t vcpus, uint64_t tsc_hz);
+__attribute__((cold)) void cpuid_table_init(struct cpuid_table *t, enum vm_hypervisor hypervisor, uint32_t vcpus, uint64_t tsc_hz);
 
 struct vcpu;
 /* The registers that CPUID with EAX = leaf and ECX = subleaf gives this vCPU now. */

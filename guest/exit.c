@@ -36,7 +36,17 @@ static enum action exit_look(struct vcpu *v)
 	return ACT_RETRY;
 }
 
-static const exit_fn table[EXIT_NKINDS] = {
+static enum action exit_unknown(struct vcpu *v)
+{
+	enum exit_kind kind = exit_kind(&v->vmx.exit);
+
+	vm_stop_report(v, VM_STOP_ERROR, "unhandled VM exit %u (%s)", kind, vmx_exit_name(kind));
+	return ACT_STOP;
+}
+
+#pragma GCC diagnostic ignored "-Woverride-init"
+const exit_fn exit_table[EXIT_NKINDS + 1] = {
+	[0 ... EXIT_NKINDS] = exit_unknown,
 	[EXIT_EXCEPTION_NMI] = exit_exception,
 	[EXIT_EXTINT] = exit_extint,
 	[EXIT_TRIPLE_FAULT] = exit_triple_fault,
@@ -50,6 +60,9 @@ static const exit_fn table[EXIT_NKINDS] = {
 	[EXIT_HLT] = exit_hlt,
 	[EXIT_INVD] = exit_nothing,   /* a guest's caches are the machine's: nothing to do, and nothing that may be lost */
 	[EXIT_WBINVD] = exit_nothing,
+	[EXIT_BAD_GUEST_STATE] = exit_entry_failure,
+	[EXIT_BAD_MSR_LOAD] = exit_entry_failure,
+	[EXIT_MACHINE_CHECK] = exit_entry_failure,
 	[EXIT_RDPMC] = exit_privileged_undefined,
 	[EXIT_XSETBV] = exit_xsetbv,
 	[EXIT_CR] = exit_cr_access,
@@ -83,17 +96,3 @@ static const exit_fn table[EXIT_NKINDS] = {
 	[EXIT_SEAMCALL] = exit_undefined,
 	[EXIT_TDCALL] = exit_undefined,
 };
-
-enum action exit_handle(struct vcpu *v)
-{
-	uint32_t kind = v->vmx.exit.kind;
-	exit_fn fn = kind < EXIT_NKINDS ? table[kind] : NULL;
-
-	if (unlikely(!fn)) {
-		if (v->vmx.exit.reason & EXIT_ENTRY_FAILED)
-			return exit_entry_failure(v);
-		vm_stop_report(v, VM_STOP_ERROR, "unhandled VM exit %u (%s)", kind, vmx_exit_name(kind));
-		return ACT_STOP;
-	}
-	return fn(v);
-}

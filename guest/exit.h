@@ -2,7 +2,13 @@
 #pragma once
 #include "guest/vm.h"
 
-enum action exit_handle(struct vcpu *v);
+extern const exit_fn exit_table[EXIT_NKINDS + 1]; /* the last one: for what has no number yet */
+static inline enum action exit_handle(struct vcpu *v)
+{
+	uint32_t kind = exit_kind(&v->vmx.exit);
+
+	return exit_table[likely(kind < EXIT_NKINDS) ? kind : EXIT_NKINDS](v);
+}
 
 enum action exit_cpuid(struct vcpu *v);
 enum action exit_hlt(struct vcpu *v);
@@ -31,14 +37,8 @@ enum action exit_vmcall(struct vcpu *v);
 void vcpu_iterated(bool step);
 /* Blocking by STI or MOV SS: an interrupt may come after the first iteration of a REP. */
 static inline bool vcpu_in_shadow(void) { return vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & (BLOCK_STI | BLOCK_MOV_SS); }
-/* Reads or writes what is at a guest-physical address, RAM or a device; within one page. */
-void mmio_access(struct vcpu *v, gpa_t gpa, uint8_t size, bool write, uint64_t *value);
-/* Emulates the memory access of the instruction at RIP (guest/mmio.c). */
-enum action mmio_emulate(struct vcpu *v);
-/* The same for an access to the APIC-access page. */
-enum action mmio_emulate_apic(struct vcpu *v, uint32_t offset);
-/* The same where the CPU has said which translation it made. */
-enum action mmio_emulate_at(struct vcpu *v, uint64_t linear, uint64_t gpa);
+/* One access to a port or to an address that is not RAM. The VM's lock is taken only if something is there. */
+void vm_access(struct vm *vm, struct bus *b, struct bus_hints *h, struct dev_access *a);
 
 /* MSR state that power-up sets and that INIT sets (guest/exit_msr.c), and the MSRs that run without an exit. */
 void msr_reset(struct vcpu *v);

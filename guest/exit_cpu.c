@@ -2,16 +2,27 @@
 #include "arch/x86_64/cpu.h"
 #include "guest/exit.h"
 
+static void set_cpuid(uint64_t *g, const struct cpuid_regs *r)
+{
+	g[RAX] = r->eax;
+	g[RBX] = r->ebx;
+	g[RCX] = r->ecx;
+	g[RDX] = r->edx;
+}
+
 enum action exit_cpuid(struct vcpu *v)
 {
+	const struct cpuid_table *t = &v->vm->cpuid;
 	uint64_t *g = v->vmx.gpr;
+	uint32_t leaf = (uint32_t)g[RAX];
 	struct cpuid_regs r;
 
-	cpuid_guest(v, (uint32_t)g[RAX], (uint32_t)g[RCX], &r);
-	g[RAX] = r.eax;
-	g[RBX] = r.ebx;
-	g[RCX] = r.ecx;
-	g[RDX] = r.edx;
+	if (leaf <= t->max_basic && !(CPUID_BASIC_VARIES >> leaf & 1)) {
+		set_cpuid(g, &t->basic[leaf]);
+		return ACT_NEXT;
+	}
+	cpuid_guest(v, leaf, (uint32_t)g[RCX], &r);
+	set_cpuid(g, &r);
 	return ACT_NEXT;
 }
 

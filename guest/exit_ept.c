@@ -1,9 +1,15 @@
 /* Guest-physical accesses that the EPT does not map, and the virtualised local APIC. */
-#include "guest/exit.h"
+#include "guest/mmio.h"
 #include "guest/walk.h"
 #include <tf/log.h>
 
 #define EPTV_NMI_UNBLOCKED BIT(12)
+
+static inline void requeue_event(struct vcpu *v)
+{
+	if (unlikely(vmcs_read(VMCS_IDT_VECTORING_INFO) & INTR_VALID))
+		vmx_requeue_event(&v->vmx);
+}
 
 /* An IRET that faulted had already unblocked NMIs; its retry must find them blocked (SDM 3C, "NMI Unblocking Due to IRET"). */
 static void restore_nmi_blocking(struct vcpu *v, uint64_t qual)
@@ -90,7 +96,7 @@ enum action exit_ept_violation(struct vcpu *v)
 {
 	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
 
-	vmx_requeue_event(&v->vmx);
+	requeue_event(v);
 	restore_nmi_blocking(v, qual);
 	if ((qual & EPTV_LINEAR_VALID) && !(qual & EPTV_TRANSLATED))
 		return walk_to_device(v, vmcs_read(VMCS_GUEST_LINEAR));
@@ -100,9 +106,11 @@ enum action exit_ept_violation(struct vcpu *v)
 		return vcpu_ud(v); /* absent memory reads as FFh FFh, an undefined opcode */
 	if (vmx_event_pending(&v->vmx))
 		return delivery_to_device(v);
-	if (qual & EPTV_LINEAR_VALID)
-		return mmio_emulate_at(v, vmcs_read(VMCS_GUEST_LINEAR), vmcs_read(VMCS_GUEST_PHYS));
-	return mmio_emulate(v);
+	if (unlikely(!(qual & EPTV_LINEAR_VALID)))
+		return mmio_emulate(v);
+	uint64_t gpa = vmcs_read(VMCS_GUEST_PHYS);
+	const struct insn *i = gpa % PAGE_SIZE <= PAGE_SIZE - 4 ? mmio_again(v) : NULL;
+	return i ? mmio_move(v, i, gpa) : mmio_emulate_at(v, vmcs_read(VMCS_GUEST_LINEAR), gpa);
 }
 
 enum action exit_ept_misconfig(struct vcpu *v)
@@ -113,13 +121,15 @@ enum action exit_ept_misconfig(struct vcpu *v)
 
 enum action exit_apic_access(struct vcpu *v)
 {
-	vmx_requeue_event(&v->vmx);
+	requeue_event(v);
 	if (vmx_event_pending(&v->vmx))
 		return delivery_to_device(v);
 	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
 	if (APIC_ACCESS_TYPE(qual) > APIC_ACCESS_WRITE)
 		return mmio_emulate(v);
-	return mmio_emulate_apic(v, APIC_ACCESS_OFFSET(qual));
+	uint32_t offset = APIC_ACCESS_OFFSET(qual);
+	const struct insn *i = offset % APIC_SLOT ? NULL : mmio_again(v);
+	return i ? mmio_move_apic(v, i, offset) : mmio_emulate_apic(v, offset);
 }
 
 /* A trap: the value is in the page and RIP is past the instruction. */
@@ -128,7 +138,7 @@ enum action exit_apic_write(struct vcpu *v)
 	uint32_t offset = APIC_ACCESS_OFFSET(vmcs_read(VMCS_EXIT_QUALIFICATION)) & ~0xfu;
 
 	vlapic_write(&v->lapic, offset, *(uint32_t *)(v->lapic.page + offset));
-	if (offset != APIC_ICR_LO) /* an IPI changes only what it reaches */
+	if (vlapic_write_delivers(offset))
 		vcpu_request(v, REQ_EVENT);
 	return ACT_RETRY;
 }

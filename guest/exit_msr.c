@@ -234,7 +234,7 @@ static enum tf_err write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
 		return has_tsc_deadline(v) ? vlapic_wrmsr(&v->lapic, msr, value) : TF_ENOENT;
 	}
 	if (msr - MSR_X2APIC_BASE < 0x100) {
-		if (msr != MSR_X2APIC_BASE + APIC_ICR_LO / 16) /* an IPI changes only what it reaches */
+		if (vlapic_write_delivers((msr - MSR_X2APIC_BASE) * 16))
 			vcpu_request(v, REQ_EVENT);
 		return vlapic_wrmsr(&v->lapic, msr, value);
 	}
@@ -270,6 +270,10 @@ enum action exit_wrmsr(struct vcpu *v)
 	uint64_t value = g[RDX] << 32 | (uint32_t)g[RAX];
 	uint32_t msr = (uint32_t)g[RCX];
 
+	if (msr == MSR_X2APIC_EOI && !value && vlapic_x2apic(&v->lapic)) { /* where the CPU does not do it, the most frequent of all */
+		vlapic_eoi(&v->lapic);
+		return ACT_NEXT;
+	}
 	/* Most guests never set it, and it costs those that do some cycles at each exit. The CPU checks the value. */
 	if (msr == MSR_IA32_SPEC_CTRL && value && has_feature(v, SPEC_CTRL_FEATURES)) {
 		vmx_open_spec_ctrl(&v->vmx);

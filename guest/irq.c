@@ -4,6 +4,7 @@
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/percpu.h"
 #include "guest/vm.h"
+#include "vmx/cpu.h"
 #include <tf/math.h>
 #include <tf/string.h>
 
@@ -121,29 +122,33 @@ bool vcpu_has_event(struct vcpu *v)
 	       (v->halted_if && (extint_pending(v) || vlapic_pending(&v->lapic) >= 0));
 }
 
+/* The EOI of a level-triggered interrupt is to exit. */
+static __attribute__((noinline)) void sync_eoi_exits(struct vcpu *v)
+{
+	const uint8_t *tmr = v->lapic.page + APIC_TMR;
+
+	v->lapic.tmr_changed = false;
+	for (unsigned i = 0; i < 4; i++)
+		vmcs_write(VMCS_EOI_EXIT(i), (uint64_t)*(uint32_t *)(tmr + 32 * i + 16) << 32 | *(uint32_t *)(tmr + 32 * i));
+}
+
 /* The CPU evaluates the interrupts itself: it only has to know the highest request (SDM 3C, "Virtual-Interrupt Delivery"). */
 static void sync_virtual_interrupts(struct vcpu *v)
 {
 	int irr = vlapic_highest_irr(&v->lapic), isr = vlapic_highest_isr(&v->lapic);
 	uint16_t status = (uint16_t)((isr < 0 ? 0 : isr) << 8 | (irr < 0 ? 0 : irr));
-	uint32_t tmr[8];
 
 	if (vmcs_read(VMCS_GUEST_INTR_STATUS) != status)
 		vmcs_write(VMCS_GUEST_INTR_STATUS, status);
-	for (unsigned i = 0; i < 8; i++)
-		tmr[i] = *(uint32_t *)(v->lapic.page + APIC_TMR + 16 * i);
-	if (memcmp(tmr, v->tmr_seen, sizeof(tmr))) {
-		memcpy(v->tmr_seen, tmr, sizeof(tmr));
-		for (unsigned i = 0; i < 4; i++)
-			vmcs_write(VMCS_EOI_EXIT(i), (uint64_t)tmr[2 * i + 1] << 32 | tmr[2 * i]);
-	}
+	if (unlikely(v->lapic.tmr_changed))
+		sync_eoi_exits(v);
 }
 
 /* With a TPR shadow: exit when TPR falls below what the highest masked request needs. */
 static void set_tpr_threshold(struct vcpu *v)
 {
-	int irr = vlapic_highest_irr(&v->lapic);
 	uint32_t tpr = *(uint32_t *)(v->lapic.page + APIC_TPR), threshold = 0;
+	int irr = tpr & 0xf0 ? vlapic_highest_irr(&v->lapic) : -1;
 
 	if (irr >= 0 && (tpr & 0xf0) >= ((unsigned)irr & 0xf0))
 		threshold = (uint32_t)irr >> 4;
@@ -176,7 +181,7 @@ void vcpu_deliver(struct vcpu *v)
 			vlapic_ack(&v->lapic, (uint8_t)vector);
 			vmx_inject_interrupt(&v->vmx, (uint8_t)vector);
 			kvm_pv_leave_eoi(v, (uint8_t)vector);
-			vector = vlapic_pending(&v->lapic);
+			vector = -1; /* it was the highest: others wait for its EOI */
 		}
 		window |= vector >= 0;
 		if (v->vmx.proc & PROC_TPR_SHADOW)
@@ -317,8 +322,10 @@ static void lapic_ipi_sent(void *ctx, struct vlapic *from, const struct apic_msg
 {
 	struct vcpu *v = ctx;
 
-	(void)from;
-	send_to(v->vm, msg, v, shorthand);
+	if (shorthand == SHORTHAND_SELF && msg->delivery == APIC_FIXED)
+		vlapic_inject(from, msg->vector, false);
+	else
+		send_to(v->vm, msg, v, shorthand);
 }
 
 static void lapic_eoi_sent(void *ctx, uint8_t vector)
@@ -344,6 +351,20 @@ static void lapic_kick(void *ctx, struct vlapic *l)
 	vcpu_kick(ctx);
 }
 
+/* A vCPU that is about to enter the guest again need not look: its CPU is told of the vector, and delivers it. */
+static void lapic_requested(void *ctx, struct vlapic *l, uint8_t vector)
+{
+	struct vcpu *v = ctx;
+
+	if (!l->hw_virtual || l->tmr_changed || v->halted || !here(v) || !vmx_vcpu_is_current(&v->vmx)) {
+		vcpu_kick(v);
+		return;
+	}
+	uint16_t status = vmcs_read(VMCS_GUEST_INTR_STATUS);
+	if (vector > INTR_STATUS_RVI(status))
+		vmcs_write(VMCS_GUEST_INTR_STATUS, (uint16_t)((status & ~INTR_STATUS_RVI(~0u)) | vector));
+}
+
 const struct vlapic_ops vcpu_lapic_ops = {
-	.ipi = lapic_ipi_sent, .eoi = lapic_eoi_sent, .local = lapic_local, .kick = lapic_kick,
+	.ipi = lapic_ipi_sent, .eoi = lapic_eoi_sent, .local = lapic_local, .kick = lapic_kick, .requested = lapic_requested,
 };

@@ -305,30 +305,38 @@ static int64_t yield_to(struct vcpu *v, uint64_t apic_id)
 	return 0;
 }
 
-static int64_t hypercall(struct vcpu *v, uint64_t number, const uint64_t a[4], unsigned bits)
+static __attribute__((noinline)) int64_t hypercall(struct vcpu *v)
 {
-	if (vcpu_cpl())
-		return -KVM_EPERM;
-	switch (number) {
+	const uint64_t *g = v->vmx.gpr;
+	bool code64 = vcpu_code64();
+	uint64_t mask = code64 ? UINT64_MAX : UINT32_MAX;
+	const uint64_t a[] = { g[RBX] & mask, g[RCX] & mask, g[RDX] & mask, g[RSI] & mask };
+
+	switch (g[RAX] & mask) {
 	case KVM_HC_VAPIC_POLL_IRQ: /* the exit was all it wanted */
 		return 0;
 	case KVM_HC_KICK_CPU:
 		return kick(v->vm, a[1]);
 	case KVM_HC_SEND_IPI:
-		return send_ipi(v->vm, a, a[2], a[3], bits);
+		return send_ipi(v->vm, a, a[2], a[3], code64 ? 64 : 32);
 	case KVM_HC_SCHED_YIELD:
 		return yield_to(v, a[0]);
 	}
 	return -KVM_ENOSYS;
 }
 
+/* The result is of the size that the mode has: in others than 64-bit mode the upper half of RAX is undefined. */
 enum action exit_vmcall(struct vcpu *v)
 {
-	uint64_t *g = v->vmx.gpr, mask = vcpu_code64() ? UINT64_MAX : UINT32_MAX;
-	uint64_t a[] = { g[RBX] & mask, g[RCX] & mask, g[RDX] & mask, g[RSI] & mask };
+	uint64_t *rax = &v->vmx.gpr[RAX];
 
 	if (!offered(v->vm))
 		return vcpu_ud(v);
-	g[RAX] = (uint64_t)hypercall(v, g[RAX] & mask, a, vcpu_code64() ? 64 : 32) & mask;
+	if (vcpu_cpl())
+		*rax = (uint64_t)-KVM_EPERM;
+	else if ((uint32_t)*rax > KVM_HC_LAST) /* not what it is used for */
+		*rax = (uint64_t)-KVM_ENOSYS;
+	else
+		*rax = (uint64_t)hypercall(v);
 	return ACT_NEXT;
 }

@@ -16,7 +16,8 @@
 #define MSR_KVM_PV_EOI      0x4b564d04u
 #define KVM_MSR_ENABLED     BIT(0)
 
-enum kvm_hypercall { KVM_HC_VAPIC_POLL_IRQ = 1, KVM_HC_KICK_CPU = 5, KVM_HC_SEND_IPI = 10, KVM_HC_SCHED_YIELD = 11 };
+enum kvm_hypercall { KVM_HC_VAPIC_POLL_IRQ = 1, KVM_HC_KICK_CPU = 5, KVM_HC_SEND_IPI = 10, KVM_HC_SCHED_YIELD = 11,
+		     KVM_HC_LAST = KVM_HC_SCHED_YIELD };
 enum kvm_error { KVM_EPERM = 1, KVM_EINVAL = 22, KVM_ENOSYS = 1000 };
 
 /* struct kvm_steal_time */

@@ -1,5 +1,5 @@
 /* Instructions that touch a device's registers in memory: decoded (insn.c), executed (insn_exec.c) and answered by the bus. */
-#include "guest/exit.h"
+#include "guest/mmio.h"
 #include "guest/walk.h"
 #include <tf/string.h>
 
@@ -29,19 +29,17 @@ static bool hits_lapic(const struct vcpu *v, uint64_t gpa)
 	       !vlapic_x2apic(&v->lapic);
 }
 
-/* A guest-physical access that is not RAM. */
-static void device_access(struct vcpu *v, uint64_t gpa, struct dev_access *a)
+void mmio_device(struct vcpu *v, uint64_t gpa, struct dev_access *a)
 {
-	if (hits_lapic(v, gpa)) {
-		a->offset = gpa & (PAGE_SIZE - 1);
-		vlapic_access(&v->lapic, a);
-		vcpu_request(v, REQ_EVENT);
+	a->offset = gpa;
+	if (!hits_lapic(v, gpa)) {
+		vm_access(v->vm, &v->vm->mmio, &v->addresses, a);
 		return;
 	}
-	a->offset = gpa;
-	spin_lock(&v->vm->lock);
-	bus_access(&v->vm->mmio, a);
-	spin_unlock(&v->vm->lock);
+	a->offset = gpa & (PAGE_SIZE - 1);
+	vlapic_access(&v->lapic, a);
+	if (a->write && vlapic_write_delivers((uint32_t)a->offset))
+		vcpu_request(v, REQ_EVENT);
 }
 
 /* The part of an access that lies inside one page. */
@@ -65,7 +63,7 @@ void mmio_access(struct vcpu *v, gpa_t gpa, uint8_t size, bool write, uint64_t *
 	struct dev_access a = { .size = size, .write = write, .value = *value };
 
 	if (!ram)
-		device_access(v, gpa.v, &a);
+		mmio_device(v, gpa.v, &a);
 	else if (write)
 		memcpy(ram, &a.value, size);
 	else
@@ -136,15 +134,18 @@ static enum action undecoded(struct vcpu *v)
 /* The instruction at RIP. Drivers ask in loops: the same few bytes have mostly been decoded before. */
 static enum tf_err decode(struct vcpu *v, uint64_t rip, size_t *n, const struct insn **insn)
 {
-	struct decoded *d = &v->decoded[(rip ^ rip >> 4) % DECODED];
+	struct decoded *d = mmio_decoded(v, rip);
 	uint64_t bytes[2] = { 0 };
 	enum insn_mode mode = walk_code_mode();
 
+	if (!d)
+		d = &mmio_decoded_set(v, rip)[v->replaced ^= 1];
 	*n = walk_fetch(v, (uint8_t *)bytes, INSN_MAX);
 	*insn = &d->insn;
-	if (likely(d->bytes[0] == bytes[0] && d->bytes[1] == bytes[1] && d->insn.mode == mode && d->insn.len && d->insn.len <= *n))
+	if (likely(d->rip == rip && d->bytes[0] == bytes[0] && d->bytes[1] == bytes[1] && d->insn.mode == mode && d->insn.len &&
+		   d->insn.len <= *n))
 		return TF_OK;
-	d->insn.len = 0;
+	*d = (struct decoded){ .rip = rip };
 	memcpy(d->bytes, bytes, sizeof(bytes));
 	return insn_decode((const uint8_t *)bytes, *n, mode, &d->insn);
 }
@@ -205,8 +206,9 @@ static enum action emulate(struct mmio_ctx *ctx)
 	}
 	if (insn->op == INSN_CALL || insn->op == INSN_JMP) /* run.c goes on from here by the instruction's length */
 		vmcs_write(VMCS_GUEST_RIP, rip - insn->len);
+	mmio_remember(v, old_rip);
 	v->next_len = insn->len;
-	return ACT_NEXT;
+	return ACT_DECODED;
 }
 
 enum action mmio_emulate(struct vcpu *v)

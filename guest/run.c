@@ -2,24 +2,33 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/lapic.h"
 #include "arch/x86_64/trace_event.h"
+#include "arch/x86_64/tsc.h"
 #include "guest/exit.h"
 #include "vmx/mitigations.h"
+#include "vmx/run.h"
 
-/* Past the instruction, with what its completion does (SDM 3A, "Single-Step Exception Condition", "RF flag"). */
-static void advance(struct vcpu *v)
+/* A single step traps, unless single steps are of branches. */
+static __attribute__((noinline, cold)) void pend_step(void)
 {
-	uint64_t rip = vmcs_read(VMCS_GUEST_RIP), next = rip + (v->next_len ? v->next_len : exit_insn_len());
-	uint64_t rflags = vmcs_read(VMCS_GUEST_RFLAGS);
+	if (!(vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
+		vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+}
 
-	v->next_len = 0;
-	if (unlikely((rip ^ next) >> 32) && !vcpu_code64())
-		next = (uint32_t)next;
+/* Past the instruction, `len` bytes, with what its completion does (SDM 3A, "Single-Step Exception Condition", "RF flag"). */
+static inline void advance(uint64_t len)
+{
+	uint64_t rip = vmcs_read(VMCS_GUEST_RIP), next = rip + len;
+	uint32_t low = (uint32_t)rip;
+
+	if (unlikely(__builtin_add_overflow(low, (uint32_t)len, &low)) && !vcpu_code64())
+		next = low;
 	vmcs_write(VMCS_GUEST_RIP, next);
 	vmx_set_blocking(0, BLOCK_STI | BLOCK_MOV_SS);
+	uint64_t rflags = vmcs_read(VMCS_GUEST_RFLAGS);
 	if (unlikely(rflags & (RFLAGS_TF | RFLAGS_RF))) {
 		vmcs_write(VMCS_GUEST_RFLAGS, rflags & ~RFLAGS_RF);
-		if ((rflags & RFLAGS_TF) && !(vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
-			vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+		if (rflags & RFLAGS_TF)
+			pend_step();
 	}
 }
 
@@ -27,8 +36,8 @@ void vcpu_iterated(bool step)
 {
 	vmx_set_blocking(0, BLOCK_STI | BLOCK_MOV_SS);
 	vmcs_write(VMCS_GUEST_RFLAGS, vmcs_read(VMCS_GUEST_RFLAGS) | RFLAGS_RF);
-	if (step && !(vmcs_read(VMCS_GUEST_DEBUGCTL) & DEBUGCTL_BTF))
-		vmcs_write(VMCS_GUEST_PENDING_DEBUG, vmcs_read(VMCS_GUEST_PENDING_DEBUG) | PENDING_DEBUG_BS);
+	if (step)
+		pend_step();
 }
 
 /* What only a sibling, a device or the machine asks for. */
@@ -95,18 +104,13 @@ static inline __attribute__((always_inline)) enum served serve_requests(struct v
 	return SERVED_RUN;
 }
 
-/* Bounds the time in the guest from `now` on; false: the time is up. */
-static inline __attribute__((always_inline)) bool arm_limit(struct run_limit *limit, uint64_t now)
+/* The same as vmx_arm_preemption() where the CPU has no preemption timer that can be relied on. */
+static __attribute__((noinline, cold)) void arm_otherwise(struct run_limit *limit, uint64_t until, uint64_t now)
 {
-	uint64_t until = __atomic_load_n(&limit->until, __ATOMIC_RELAXED);
-
-	if (now >= until)
-		return false;
-	if (likely(vmx_caps.preemption_timer))
+	if (vmx_caps.preemption_timer)
 		vmx_arm_preemption(until - now);
-	if (unlikely(!vmx_caps.preemption_timer || vmx_caps.preemption_inexact) && limit->armed != until)
+	if (limit->armed != until)
 		lapic_timer_arm(limit->armed = until);
-	return true;
 }
 
 /* A turn while the VM starts: each vCPU begins anew, on its own CPU, and the first one loads the kernel. */
@@ -125,6 +129,45 @@ static enum run_result start(struct vcpu *v)
 		return RUN_HALTED;
 	vm_start_step(vm);
 	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_STOPPED ? RUN_STOPPED : RUN_EXPIRED;
+}
+
+/* Something else than going on behind an instruction. False: the run ends with *result. */
+static bool act_rarely(struct vcpu *v, enum action act, enum run_result *result)
+{
+	switch (act) {
+	case ACT_NEXT:
+	case ACT_DECODED:
+		return true;
+	case ACT_RETRY:
+		/* An event whose delivery exits again comes before the machine's interrupts, each time. */
+		if (unlikely(vmx_event_pending(&v->vmx))) {
+			interrupt_window();
+			vmx_mitigate_touched();
+		}
+		return true;
+	case ACT_HALT:
+		advance(exit_insn_len());
+		if (unlikely(vmcs_read(VMCS_GUEST_PENDING_DEBUG)))
+			return true; /* a single step resumes from HLT at once */
+		v->halted = true;
+		*result = RUN_HALTED;
+		return false;
+	case ACT_STOP:
+		break;
+	}
+	*result = RUN_STOPPED;
+	return false;
+}
+
+/* The vCPU's own timers are run here. True: its time is up. */
+static __attribute__((noinline)) bool limit_reached(struct vcpu *v, struct run_limit *limit, uint64_t now)
+{
+	if (now >= limit->end)
+		return true;
+	if (__atomic_load_n(&v->next_deadline, __ATOMIC_RELAXED) <= now)
+		vcpu_timers_due(v, now);
+	run_limit_look(limit, v);
+	return false;
 }
 
 static void trace_entry(const struct vcpu *v)
@@ -147,6 +190,8 @@ static void trace_exit(const struct vcpu *v)
 /* Twice in the image: who does not trace pays nothing for it. */
 static inline __attribute__((always_inline)) enum run_result run(struct vcpu *v, struct run_limit *limit, const bool traced)
 {
+	enum run_result result;
+
 	for (;;) {
 		/* Not in the guest with one of them set: who sets it again would take the vCPU for told. */
 		for (unsigned round = 0; unlikely(v->requests); round++) {
@@ -155,10 +200,17 @@ static inline __attribute__((always_inline)) enum run_result run(struct vcpu *v,
 			if (unlikely(served != SERVED_RUN))
 				return served == SERVED_STOP ? RUN_STOPPED : served == SERVED_SLEEP ? RUN_HALTED : RUN_EXPIRED;
 		}
-		uint64_t now = rdtsc();
-		if (unlikely(!arm_limit(limit, now)))
-			return RUN_EXPIRED;
-		stats_count(v->stats, v->vmx.exit.kind, (uint32_t)now - v->vmx.exit.tsc);
+		uint64_t now = rdtsc(), until = __atomic_load_n(&limit->until, __ATOMIC_RELAXED);
+		if (unlikely(now >= until)) {
+			if (limit_reached(v, limit, now))
+				return RUN_EXPIRED;
+			continue;
+		}
+		if (likely(v->vmx.exact_timer))
+			vmx_arm_preemption(until - now);
+		else
+			arm_otherwise(limit, until, now);
+		stats_count(&v->stats[exit_kind(&v->vmx.exit)], (uint32_t)now - v->vmx.exit.tsc);
 #ifdef TF_TEST_HOOKS
 		test_hook_before_entry(v);
 #endif
@@ -173,26 +225,13 @@ static inline __attribute__((always_inline)) enum run_result run(struct vcpu *v,
 		}
 		if (unlikely(v->kvm.eoi_left))
 			kvm_pv_take_eoi(v);
-		switch (exit_handle(v)) {
-		case ACT_NEXT:
-			advance(v);
-			break;
-		case ACT_RETRY:
-			/* An event whose delivery exits again comes before the machine's interrupts, each time. */
-			if (unlikely(vmx_event_pending(&v->vmx))) {
-				interrupt_window();
-				vmx_mitigate_touched();
-			}
-			break;
-		case ACT_HALT:
-			advance(v);
-			if (unlikely(vmcs_read(VMCS_GUEST_PENDING_DEBUG)))
-				break; /* a single step resumes from HLT at once */
-			v->halted = true;
-			return RUN_HALTED;
-		case ACT_STOP:
-			return RUN_STOPPED;
-		}
+		enum action act = exit_handle(v);
+		if (likely(act == ACT_NEXT))
+			advance(exit_insn_len());
+		else if (act == ACT_DECODED)
+			advance(v->next_len);
+		else if (!act_rarely(v, act, &result))
+			return result;
 	}
 }
 
@@ -201,23 +240,58 @@ static __attribute__((noinline, cold)) enum run_result run_traced(struct vcpu *v
 	return run(v, limit, true);
 }
 
+#define LEAD_MAX_US 20
+
+/* A sleeper that was woken early enough for its timer waits for it here, where all is ready. How early that is to be is learnt. */
+static uint64_t await_deadline(struct run_limit *limit, uint64_t now, uint64_t due)
+{
+	if (now > due)
+		limit->lead = (uint32_t)MIN(limit->lead + (now - due) / 4 + 1, tsc_from_us(LEAD_MAX_US));
+	else
+		limit->lead -= (uint32_t)MIN((due - now) / 16, (uint64_t)limit->lead);
+	while (now < due) {
+		__builtin_ia32_pause();
+		now = rdtsc();
+	}
+	return now;
+}
+
+/* What is due as its turn begins. True: something was. */
+static inline bool run_timers(struct vcpu *v, struct run_limit *limit, bool sleeps)
+{
+	uint64_t now = rdtsc(), due = __atomic_load_n(&v->next_deadline, __ATOMIC_RELAXED);
+
+	if (sleeps && due <= now + limit->lead)
+		now = await_deadline(limit, now, due);
+	if (due > now)
+		return false;
+	vcpu_timers_due(v, now);
+	return true;
+}
+
+/* It may be for the end of what was armed while it ran, or for its restart. */
+static __attribute__((noinline, cold)) enum run_result not_running(struct vcpu *v, struct run_limit *limit)
+{
+	(void)run_timers(v, limit, true);
+	return __atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE) == VM_STARTING ? start(v) : RUN_STOPPED;
+}
+
 enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 {
-	enum vm_state state = __atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE);
-
-	if (unlikely(state != VM_RUNNING))
-		return state == VM_STARTING ? start(v) : RUN_STOPPED;
-	v->vmx.exit.kind = (enum exit_kind)STAT_TURN;
-	v->vmx.exit.tsc = (uint32_t)rdtsc();
+	if (unlikely(__atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE) != VM_RUNNING))
+		return not_running(v, limit);
+	v->vmx.exit = (struct vm_exit){ .reason = STAT_TURN, .tsc = (uint32_t)rdtsc() };
 	kvm_pv_switch_in(v);
 	vm_flush_stale(v->vm);
 	vmx_mitigate_turn(&v->vmx);
 	if (unlikely(v->vmx.pause_exits))
 		vmx_set_proc(&v->vmx, limit->crowded ? PROC_PAUSE_EXIT : 0, limit->crowded ? 0 : PROC_PAUSE_EXIT);
+	if (run_timers(v, limit, v->halted))
+		run_limit_look(limit, v);
 	vcpu_request(v, REQ_EVENT); /* whatever came while it did not have the CPU */
 	enum run_result result = trace_is_on() ? run_traced(v, limit) : run(v, limit, false);
-	if (likely(v->vmx.exit.kind < STAT_KINDS))
-		stats_count(v->stats, v->vmx.exit.kind, (uint32_t)rdtsc() - v->vmx.exit.tsc);
+	if (likely(exit_kind(&v->vmx.exit) < STAT_KINDS))
+		stats_count(&v->stats[exit_kind(&v->vmx.exit)], (uint32_t)rdtsc() - v->vmx.exit.tsc);
 	if (result == RUN_EXPIRED)
 		kvm_pv_switch_out(v);
 	return result;

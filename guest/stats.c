@@ -8,7 +8,7 @@ void stats_rare(struct exit_stat *s, uint32_t ticks)
 	if (ticks > s->max)
 		s->max = ticks;
 	s->common = MIN(s->max, LAST_BUCKET_FROM - 1);
-	s->count[ticks < LAST_BUCKET_FROM ? bit_highest(ticks | BIT(STAT_LEAST)) - STAT_LEAST : STAT_BUCKETS - 1]++;
+	s->count[ticks < LAST_BUCKET_FROM ? stats_bucket(ticks) : STAT_BUCKETS - 1]++;
 }
 
 uint64_t stats_exits(const struct exit_stat *s)

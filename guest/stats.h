@@ -6,27 +6,34 @@
 #include <tf/math.h>
 
 #define STAT_LEAST   6  /* the first bucket has all below 2^(STAT_LEAST + 1) ticks, each further one those up to twice as many */
-#define STAT_BUCKETS 20
+#define STAT_BUCKETS 14
 #define STAT_TURN    EXIT_NKINDS /* not an exit: from the begin of a turn to its first entry */
 #define STAT_KINDS   (EXIT_NKINDS + 1)
 
 struct exit_stat {
 	uint64_t ticks;                 /* in all */
-	uint32_t common;                /* up to here, ticks need no look at the two below */
+	uint32_t common;                /* up to here they are not above `max`, and not in the last bucket */
 	uint32_t max;                   /* ticks of the longest, as far as 32 bits tell */
 	uint64_t count[STAT_BUCKETS];   /* their sum is the number of exits */
-};
+} __attribute__((aligned(64)));
+_Static_assert(sizeof(struct exit_stat) == 128, "two cache lines, and no multiplication");
 
-/* `s` has one for each kind; `ticks` went by for one of that kind. */
-void stats_rare(struct exit_stat *s, uint32_t ticks);
-static inline void stats_count(struct exit_stat *s, uint32_t kind, uint32_t ticks)
+/* `ticks` went by for one of this kind. */
+__attribute__((cold)) void stats_rare(struct exit_stat *s, uint32_t ticks);
+static inline uint64_t stats_bucket(uint32_t ticks)
 {
-	s += kind;
+	uint64_t bit; /* all 64 bits of it, which no builtin gives */
+
+	__asm__("bsrq %1, %0" : "=r"(bit) : "r"((uint64_t)ticks | BIT(STAT_LEAST)) : "cc");
+	return bit - STAT_LEAST;
+}
+static inline void stats_count(struct exit_stat *s, uint32_t ticks)
+{
 	s->ticks += ticks;
 	if (unlikely(ticks > s->common))
 		stats_rare(s, ticks);
 	else
-		s->count[bit_highest(ticks | BIT(STAT_LEAST)) - STAT_LEAST]++;
+		s->count[stats_bucket(ticks)]++;
 }
 /* How many there were. Another CPU may be counting meanwhile. */
 uint64_t stats_exits(const struct exit_stat *s);

@@ -4,7 +4,7 @@
  */
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/tsc.h"
-#include "guest/exit.h"
+#include "guest/mmio.h"
 #include "guest/walk.h"
 #include <tf/string.h>
 
@@ -44,21 +44,25 @@ static uint64_t piece(const struct string_op *s, uint64_t linear, uint64_t offse
 	return MAX(1ull, MIN(MIN(count, in_seg), MIN(in_page / s->io.size, (uint64_t)MAX_PIECE)));
 }
 
-/* The UART takes a run of bytes at once: the same effect, without a look-up for each. */
+/* The UART takes a run of bytes at once, and what is absent all of them. */
 static uint64_t out_locked(struct vcpu *v, const struct string_op *s, const uint8_t *data, uint64_t n)
 {
 	struct bus *bus = &v->vm->pio;
-	struct bus_range *r = bus_find(bus, s->io.port);
+	const struct bus_range *r = bus_look(bus, &v->ports, s->io.port, s->io.size);
 	struct vuart *u = &v->vm->board.uart;
 
-	if (s->io.size == 1 && !s->down && r && r->dev == u && s->io.port == r->base)
+	if (!r) {
+		__atomic_fetch_add(&bus->absent, n, __ATOMIC_RELAXED);
+		return n;
+	}
+	if (s->io.size == 1 && !s->down && r->dev == u && s->io.port == r->base)
 		return vuart_write_many(u, data, n);
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t at = s->down ? n - 1 - i : i;
-		struct dev_access a = { .offset = s->io.port, .size = s->io.size, .write = true };
+		struct dev_access a = { .offset = s->io.port - r->base, .size = s->io.size, .write = true };
 
 		memcpy(&a.value, data + at * s->io.size, s->io.size);
-		bus_access(bus, &a);
+		r->fn(r->dev, &a);
 		if (v->vm->state != VM_RUNNING || rdtsc() >= s->until)
 			return i + 1;
 	}
@@ -75,11 +79,18 @@ static uint64_t out_run(struct vcpu *v, const struct string_op *s, const uint8_t
 
 static uint64_t in_locked(struct vcpu *v, const struct string_op *s, uint8_t *data, uint64_t n)
 {
+	const struct bus_range *r = bus_look(&v->vm->pio, &v->ports, s->io.port, s->io.size);
+
+	if (!r) {
+		__atomic_fetch_add(&v->vm->pio.absent, n, __ATOMIC_RELAXED);
+		memset(data, 0xff, n * s->io.size);
+		return n;
+	}
 	for (uint64_t i = 0; i < n; i++) {
 		uint64_t at = s->down ? n - 1 - i : i;
-		struct dev_access a = { .offset = s->io.port, .size = s->io.size };
+		struct dev_access a = { .offset = s->io.port - r->base, .size = s->io.size };
 
-		bus_access(&v->vm->pio, &a);
+		r->fn(r->dev, &a);
 		memcpy(data + at * s->io.size, &a.value, s->io.size);
 		if (rdtsc() >= s->until)
 			return i + 1;

@@ -48,6 +48,8 @@ enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out)
 	memset(v, 0, sizeof(*v));
 	v->vm = vm;
 	v->id = id;
+	memset(&v->ports, 0xff, sizeof(v->ports));
+	memset(&v->addresses, 0xff, sizeof(v->addresses));
 	v->on_cpu = NO_CPU;
 	v->timers = (struct spinlock)SPINLOCK_INIT(RANK_TIMERS);
 	if ((e = frame_alloc_zero(&v->apic_page)) || (e = fpu_create(v)))
@@ -139,7 +141,7 @@ static void reset_events(struct vcpu *v)
 	v->next_len = 0;
 	v->wait_sipi = v->id != 0;
 	kvm_pv_reset(v);
-	memset(v->tmr_seen, 0xff, sizeof(v->tmr_seen));
+	v->lapic.tmr_changed = true;
 }
 
 void vcpu_reset(struct vcpu *v)
@@ -239,7 +241,6 @@ void vcpu_switch_in(struct vcpu *v)
 {
 	struct cpu *c = this_cpu();
 
-
 	vmx_vcpu_load(&v->vmx);
 	if (c->guest == v)
 		return;
@@ -254,53 +255,6 @@ void vcpu_switch_in(struct vcpu *v)
 	write_dr6(v->dr6);
 	write_cr2(v->cr2);
 	c->guest = v;
-}
-
-void vcpu_arm(struct vcpu *v, enum vcpu_timer t, uint64_t tsc)
-{
-	uint64_t next = DEV_NEVER, before;
-
-	if (t >= NTIMERS)
-		return;
-	spin_lock(&v->timers);
-	v->deadlines[t] = tsc;
-	for (unsigned i = 0; i < NTIMERS; i++)
-		next = MIN(next, v->deadlines[i]);
-	before = v->next_deadline;
-	__atomic_store_n(&v->next_deadline, next, __ATOMIC_RELEASE);
-	spin_unlock(&v->timers);
-	if (next != before)
-		v->vm->host->deadline(v);
-}
-
-/* Takes it, if it is due. */
-static bool timer_due(struct vcpu *v, enum vcpu_timer t, uint64_t now)
-{
-	if (__atomic_load_n(&v->deadlines[t], __ATOMIC_RELAXED) > now)
-		return false;
-	vcpu_arm(v, t, DEV_NEVER);
-	return true;
-}
-
-void vcpu_timers_due(struct vcpu *v, uint64_t now)
-{
-	struct vm *vm = v->vm;
-	bool over = __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == VM_STOPPED; /* what was armed while it stopped dies here */
-
-	if (timer_due(v, TIMER_LAPIC, now) && !over)
-		vlapic_tick(&v->lapic);
-	if (v->id != 0)
-		return;
-	for (enum vcpu_timer t = TIMER_PIT; t < TIMER_RESTART; t++) {
-		if (__atomic_load_n(&v->deadlines[t], __ATOMIC_RELAXED) > now)
-			continue;
-		spin_lock(&vm->lock);
-		if (timer_due(v, t, now) && !over) /* it may have been put off meanwhile */
-			board_timer(vm, t);
-		spin_unlock(&vm->lock);
-	}
-	if (timer_due(v, TIMER_RESTART, now))
-		vm->host->restart(vm);
 }
 
 void vcpu_release(struct vcpu *v)

@@ -1,6 +1,7 @@
 /* One vCPU: what VT-x holds (vmx/), and everything else that belongs to its CPU. */
 #pragma once
 #include "arch/x86_64/lock.h"
+#include "guest/bus.h"
 #include "guest/dev/vlapic.h"
 #include "guest/insn.h"
 #include "guest/kvm_pv.h"
@@ -28,10 +29,30 @@ enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, TIMER_WATCHDOG,
 /* MSRs that the CPU keeps across exits and that are switched with the vCPU. */
 enum switched_msr { SWITCH_STAR, SWITCH_LSTAR, SWITCH_CSTAR, SWITCH_FMASK, SWITCH_KERNEL_GS, SWITCH_TSC_AUX, NSWITCHED };
 
-/* Instructions that accessed devices lately: what these bytes mean. */
-#define DECODED 4
+/*
+ * Where an instruction was, in 64-bit mode, and all that its address depended on: what the tables of the guest's paging held.
+ * Its bytes are within one page. guest/walk.h
+ */
+enum { WALK_LEVELS = 4 };
+struct walk_note {
+	uint64_t cr3;
+	uint32_t cs_ar;
+	struct { const uint64_t *at; uint64_t entry; } walk[WALK_LEVELS];
+	const struct code_bytes { uint64_t bytes[2]; } __packed *code;
+	uint64_t bytes[2];
+};
+
+/* Instructions that accessed devices lately, by where they are: what these bytes mean. */
+#define DECODED_SETS 4
+#define DECODED_WAYS 2
 #define NO_CPU  (-1)
-struct decoded { uint64_t bytes[2]; struct insn insn; };
+struct decoded {
+	uint64_t rip;           /* if insn.len is not 0 */
+	uint64_t bytes[2];
+	struct insn insn;
+	bool noted;             /* `note` holds, and it is a MOV that guest/mmio_again.c can do */
+	struct walk_note note;
+};
 
 /*
  * What other CPUs bring to a local APIC, whose state is its own CPU's alone: a bit for each vector. The descriptor is the
@@ -64,8 +85,10 @@ struct vcpu {
 	bool wait_sipi;         /* takes nothing but a startup IPI (SDM 3A, "MP Initialization Protocol") */
 	bool watched;           /* it has not been able to take an interrupt since vcpu_look() */
 	uint32_t pauses;        /* PAUSE exits, where each PAUSE is made to exit */
-	uint8_t next_len;       /* length of an instruction that we decoded ourselves; 0: the VMCS knows it */
-	struct decoded decoded[DECODED];
+	uint8_t next_len;       /* see ACT_DECODED */
+	struct bus_hints ports, addresses;
+	struct decoded decoded[DECODED_SETS][DECODED_WAYS];
+	uint8_t replaced;       /* the way that the next one that is not there takes the place of */
 	uint64_t tsc_offset, tsc_adjust;
 	struct spinlock timers; /* the two that follow: a sibling may program a device that is on this vCPU's time */
 	uint64_t next_deadline; /* the earliest of deadlines[] */
@@ -74,7 +97,6 @@ struct vcpu {
 	struct vlapic lapic;
 	struct dev_host lapic_host;
 	hpa_t apic_page;
-	uint32_t tmr_seen[8];   /* what the EOI-exit bitmap was made from */
 
 	uint64_t switched[NSWITCHED];
 	uint64_t dr[4], dr6, cr2;
@@ -104,12 +126,20 @@ enum run_result {
 	RUN_STOPPED,  /* the VM has stopped */
 };
 
+#define RUN_LIMIT_MAX UINT32_MAX /* what the preemption timer can count */
 /* How long a vCPU may run. Written by the scheduler, also from interrupt handlers while the vCPU runs. */
 struct run_limit {
-	uint64_t until;  /* TSC; 0 makes the vCPU return at once */
+	uint64_t end;    /* TSC, at most RUN_LIMIT_MAX from when it is set; 0 makes the vCPU return at once */
+	uint64_t until;  /* `end`, or a deadline of the vCPU's own that comes before it */
+	uint32_t lead;   /* ticks that a CPU needs to get out of idleness: so much before a deadline it begins */
 	bool crowded;    /* a sibling waits for a CPU: a vCPU that only spins need not have this one */
 	uint64_t armed;  /* without a preemption timer: what the local APIC timer is set to */
 };
+/* Either has changed, on the CPU that runs the vCPU. */
+static inline void run_limit_look(struct run_limit *limit, const struct vcpu *v)
+{
+	__atomic_store_n(&limit->until, MIN(limit->end, __atomic_load_n(&v->next_deadline, __ATOMIC_ACQUIRE)), __ATOMIC_RELAXED);
+}
 
 __must_check enum tf_err vcpu_create(struct vm *vm, uint32_t id, struct vcpu **out);
 void vcpu_destroy(struct vcpu *v);
@@ -157,7 +187,7 @@ static inline bool vcpu_due(const struct vcpu *v)
 }
 /* Sets one timer's deadline (TSC; DEV_NEVER: off). */
 void vcpu_arm(struct vcpu *v, enum vcpu_timer t, uint64_t tsc);
-/* Runs what is due at `now` and tells the scheduler the next deadline. */
+/* Runs what is due at `now`. The caller looks at the next deadline afterwards. */
 void vcpu_timers_due(struct vcpu *v, uint64_t now);
 
 /* --- events, guest/irq.c */
@@ -187,10 +217,11 @@ extern const struct vlapic_ops vcpu_lapic_ops;
 
 /* What an exit handler wants done. Only guest/run.c moves RIP. */
 enum action {
-	ACT_NEXT,  /* the instruction is done: go past it */
-	ACT_RETRY, /* go on where RIP is (an event was injected, or the access will now work) */
-	ACT_HALT,  /* past the instruction, then sleep until an event */
-	ACT_STOP,  /* the VM has stopped */
+	ACT_NEXT,    /* the instruction is done: go past it, by the VMCS's VM-exit instruction length */
+	ACT_DECODED, /* the same for an instruction that we decoded ourselves: by next_len */
+	ACT_RETRY,   /* go on where RIP is (an event was injected, or the access will now work) */
+	ACT_HALT,    /* past the instruction, then sleep until an event */
+	ACT_STOP,    /* the VM has stopped */
 };
 typedef enum action (*exit_fn)(struct vcpu *v);
 

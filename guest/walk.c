@@ -27,6 +27,7 @@ struct walk {
 	bool user, write, fetch, implicit, pages_1g, keys;
 	uint32_t error;     /* what every page fault of this access says */
 	uint64_t reserved;  /* bits that no entry may have in this paging mode */
+	struct walk_note *note; /* where the entries are is to be noted; or NULL */
 };
 
 /* A paging-structure entry of 4 or 8 bytes in guest RAM; NULL if there is none. */
@@ -71,6 +72,15 @@ static bool key_permits(const struct walk *w, uint64_t entry)
 	uint32_t rights = rdpkru() >> 2 * PTE_KEY(entry);
 	write_cr4(cr4);
 	return !(rights & PKRU_AD) && !((rights & PKRU_WD) && w->write && (w->user || (w->cr0 & CR0_WP)));
+}
+
+/* Of 4 levels; the last entry stands for those that a large page does not have. */
+static void note_entries(struct walk_note *n, void *const used[4], const uint64_t entries[4], void *last, uint64_t e, int level)
+{
+	for (int i = 0; i < WALK_LEVELS; i++) {
+		n->walk[i].at = i <= level ? last : used[i];
+		n->walk[i].entry = (i <= level ? e : entries[i]) | PTE_A;
+	}
 }
 
 /* Walks `levels` levels of `bits` index bits each, from `table`. TF_EAGAIN: an entry has changed meanwhile. */
@@ -120,6 +130,8 @@ static enum tf_err walk_once(struct walk *w, uint64_t table, uint64_t linear, in
 				same &= set_flags(used[up], width, entries[up], PTE_A);
 			if (!same || !set_flags(p, width, e, PTE_A | (w->write ? PTE_D : 0)))
 				return TF_EAGAIN;
+			if (w->note)
+				note_entries(w->note, used, entries, p, e, level);
 			uint64_t frame = width == 8 ? e & w->phys_mask : (e & 0xfffff000) | (large ? PTE_PSE36(e) : 0);
 			out->v = (frame & ~(BIT(shift) - 1)) | (linear & (BIT(shift) - 1));
 			return TF_OK;
@@ -142,10 +154,10 @@ static enum tf_err walk_tables(struct walk *w, uint64_t table, uint64_t linear, 
 	return e == TF_EAGAIN ? TF_EFAULT : e;
 }
 
-enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t *out, uint32_t *error)
+static enum tf_err translate(struct vcpu *v, uint64_t linear, uint32_t access, struct walk_note *note, gpa_t *out, uint32_t *error)
 {
 	struct walk w = {
-		.v = v, .cr0 = vmcs_read(VMCS_GUEST_CR0), .cr4 = vmcs_read(VMCS_GUEST_CR4),
+		.v = v, .note = note, .cr0 = vmcs_read(VMCS_GUEST_CR0), .cr4 = vmcs_read(VMCS_GUEST_CR4),
 		.efer = vmcs_read(VMCS_GUEST_EFER), .write = access & ACCESS_WRITE, .fetch = access & ACCESS_FETCH,
 		.phys_mask = (BIT(v->vm->cpuid.phys_bits) - 1) & ~(PAGE_SIZE - 1),
 		.user = !(access & ACCESS_SYSTEM) && vcpu_cpl() == 3, .implicit = access & ACCESS_SYSTEM,
@@ -174,6 +186,11 @@ enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t 
 	w.phys_mask = ~0ull << PAGE_SHIFT;
 	w.pse_reserved = PSE_RESERVED(v->vm->cpuid.phys_bits);
 	return walk_tables(&w, cr3 & 0xfffff000, linear, 2, 10, out, error);
+}
+
+enum tf_err walk_linear(struct vcpu *v, uint64_t linear, uint32_t access, gpa_t *out, uint32_t *error)
+{
+	return translate(v, linear, access, NULL, out, error);
 }
 
 static bool canonical(uint64_t a) { return (int64_t)(a << 16) >> 16 == (int64_t)a; }
@@ -265,6 +282,23 @@ size_t walk_fetch(struct vcpu *v, uint8_t *buf, size_t n)
 		linear += part;
 	}
 	return done;
+}
+
+bool walk_note(struct vcpu *v, uint64_t rip, struct walk_note *note)
+{
+	uint32_t error;
+	gpa_t gpa;
+
+	if (rip % PAGE_SIZE > PAGE_SIZE - sizeof(note->bytes) || translate(v, rip, ACCESS_FETCH, note, &gpa, &error))
+		return false;
+	note->code = mem_at(&v->vm->mem, gpa, sizeof(note->bytes));
+	if (!note->code)
+		return false;
+	note->cr3 = vmcs_read(VMCS_GUEST_CR3);
+	note->cs_ar = vmcs_read(VMCS_GUEST_AR(SEG_CS));
+	note->bytes[0] = note->code->bytes[0];
+	note->bytes[1] = note->code->bytes[1];
+	return true;
 }
 
 enum insn_mode walk_code_mode(void)

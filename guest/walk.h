@@ -16,4 +16,9 @@ __must_check enum tf_err walk_segment(struct vcpu *v, enum insn_seg seg, uint64_
 __must_check enum tf_err walk_copy(struct vcpu *v, uint64_t linear, void *buf, uint64_t len, uint32_t access, enum action *act);
 /* The code bytes at RIP, up to n, as many as can be read without a fault. */
 size_t walk_fetch(struct vcpu *v, uint8_t *buf, size_t n);
+/*
+ * In 64-bit mode, where walk_fetch() has found 16 bytes in one page of RAM just now: notes how to find them again. False: they
+ * are not so.
+ */
+bool walk_note(struct vcpu *v, uint64_t rip, struct walk_note *note);
 enum insn_mode walk_code_mode(void);

@@ -2,7 +2,7 @@
 # What a guest must find as on the bare machine: the CPU, what exits do to it, devices
 PAYLOADS   := hello cpu memory exec spec hidden contract random
 PAYLOADS   += debug shadow nmi align deliver fpu paging64 fetch syscalls
-PAYLOADS   += board mmio string access lapic pc kvm
+PAYLOADS   += board mmio string access again lapic pc kvm
 # Several CPUs
 PAYLOADS_SMP := smp_ipi smp_tlb smp_timer smp_atomic smp_topology smp_hostile smp_lock smp_bench
 PAYLOADS   += $(PAYLOADS_SMP)

@@ -1,8 +1,8 @@
 #include "vmx/cpu.h"
 #include "arch/x86_64/cpu.h"
-#include "arch/x86_64/percpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
+#include "arch/x86_64/symbols.h"
 #include "arch/x86_64/trap.h"
 #include "vmx/vcpu.h"
 #include <tf/assert.h>
@@ -13,14 +13,26 @@
 #define VMX_INSN_MEM(insn, operand, fail)                                                     \
 	__asm__ goto(insn " %0\n\tjbe %l[" #fail "]" : : "m"(operand) : "cc", "memory" : fail)
 
-void vmcs_read_failed(uint32_t field, const char *caller)
+/* The function that has called one of the two below. */
+static const char *caller(const void *return_address, char name[SYMBOL_MAX])
 {
-	panic("vmx: VMREAD of field %04xh failed in %s", field, caller);
+	uint64_t offset;
+
+	return symbol_lookup((uint64_t)return_address - 1, name, &offset) ? name : "?";
 }
 
-void vmcs_write_failed(uint32_t field, uint64_t value, const char *caller)
+void vmcs_read_failed(uint32_t field)
 {
-	panic("vmx: VMWRITE of %lxh to field %04xh failed in %s", value, field, caller);
+	char name[SYMBOL_MAX];
+
+	panic("vmx: VMREAD of field %04xh failed in %s", field, caller(__builtin_return_address(0), name));
+}
+
+void vmcs_write_failed(uint32_t field, uint64_t value)
+{
+	char name[SYMBOL_MAX];
+
+	panic("vmx: VMWRITE of %lxh to field %04xh failed in %s", value, field, caller(__builtin_return_address(0), name));
 }
 
 void vmx_vmclear(hpa_t vmcs)

@@ -1,7 +1,7 @@
 ; VM entry and exit: the general registers that the VMCS does not hold, and what keeps the guest's speculation and ours
 ; apart (vmx/mitigations.h). A vCPU that needs nothing of that takes the plain ways in and out.
 
-GPR             equ 0           ; offsets into struct vmx_vcpu, asserted in vmx/run.c
+GPR             equ 0           ; offsets into struct vmx_vcpu, asserted in vmx/entry.c
 HOST_RSP        equ 128
 ENTRY_FLAGS     equ 136
 EXIT_FLAGS      equ 137
@@ -47,8 +47,10 @@ BHB_ROUNDS         equ 40       ; of two taken branches: the history is of 66 wh
         LOAD    rdi, 7
 %endmacro
 
+; The stack is as VMCS_HOST_RSP says: the struct's address is on top of it.
 %macro SAVE_ALL 0
-        xchg    rdi, [rsp]
+        push    rdi
+        mov     rdi, [rsp + 8]
         SAVE    rax, 0
         SAVE    rcx, 1
         SAVE    rdx, 2
@@ -63,8 +65,7 @@ BHB_ROUNDS         equ 40       ; of two taken branches: the history is of 66 wh
         SAVE    r13, 13
         SAVE    r14, 14
         SAVE    r15, 15
-        pop     rax
-        SAVE    rax, 7
+        pop     qword [rdi + GPR + 8 * 7]
 %endmacro
 
 ; A return that takes one of these entries speculates into an INT3, which ends it. Changes ECX.
@@ -87,17 +88,13 @@ verw_selector:
 
 section .text
 
-; unsigned vmx_enter(struct vmx_vcpu *v /* rdi */)
-; Enters the guest and comes back at its next exit with 0; 1 or 2 if the entry failed (VMfailValid, VMfailInvalid).
-; Called with interrupts off; a VM exit leaves them off.
+; Enters the guest of RDI = struct vmx_vcpu *, and comes back at its next exit with CF = 0. CF = 1: the entry failed, EAX = 1 or 2
+; says how (VMfailValid, VMfailInvalid). RDI, RBX and RBP are as before, all other general registers are lost. Called with
+; interrupts off; a VM exit leaves them off.
 global vmx_enter
 vmx_enter:
         push    rbp
         push    rbx
-        push    r12
-        push    r13
-        push    r14
-        push    r15
         push    rdi
         cmp     rsp, [rdi + HOST_RSP]
         je      .same_stack
@@ -110,7 +107,16 @@ vmx_enter:
         jne     .careful
         LOAD_ALL
         vmresume
-        jmp     .failed
+.failed:
+        setc    al              ; VMfailInvalid sets CF, VMfailValid ZF
+.failed_so:
+        movzx   eax, al
+        inc     eax
+        pop     rdi
+        pop     rbx
+        pop     rbp
+        stc
+        ret
 
 .careful:
         test    byte [rdi + ENTRY_FLAGS], ENTER_SPEC_CTRL
@@ -124,7 +130,7 @@ vmx_enter:
         wrmsr
 .have_spec_ctrl:
         test    byte [rdi + ENTRY_FLAGS], ENTER_VERW
-        bt      dword [rdi + ENTRY_FLAGS], 0    ; CF = ENTER_LAUNCHED; leaves ZF alone, and VERW leaves CF
+        bts     dword [rdi + ENTRY_FLAGS], 0    ; CF = ENTER_LAUNCHED as it was; leaves ZF alone, and VERW leaves CF
         LOAD_ALL
         jz      .cleared
         verw    [rel verw_selector]             ; nothing of ours is loaded or stored behind this
@@ -134,25 +140,19 @@ vmx_enter:
         jmp     .failed
 .launch:
         vmlaunch
-.failed:
-        setc    al              ; VMfailInvalid sets CF, VMfailValid ZF
-        movzx   eax, al
-        inc     eax
-        pop     rdi
-        jmp     leave_frame
+        setc    al
+        mov     rdi, [rsp]
+        and     byte [rdi + ENTRY_FLAGS], ~ENTER_LAUNCHED
+        jmp     .failed_so
 
 global vmx_exit_plain           ; HOST_RIP
 vmx_exit_plain:
         SAVE_ALL
-        xor     eax, eax
 leave_frame:
-        pop     r15
-        pop     r14
-        pop     r13
-        pop     r12
+        pop     rcx
         pop     rbx
         pop     rbp
-        ret
+        ret                     ; CF is still as the exit has left it: 0
 
 ; HOST_RIP where the guest's predictions must not steer us: before the first RET and the first indirect branch.
 global vmx_exit_careful
@@ -199,7 +199,7 @@ vmx_exit_careful:
         add     rsp, 8
 .done:
         lfence                  ; none of the branches above is passed by speculation
-        xor     eax, eax
+        clc
         jmp     leave_frame
 
 ; void vmx_fill_rsb(void)

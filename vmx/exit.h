@@ -24,21 +24,25 @@ enum exit_kind {
 
 struct vm_exit {
 	uint32_t reason;       /* as in the VMCS; bit 31: the entry failed */
-	enum exit_kind kind;   /* not below EXIT_NKINDS if the entry failed */
 	uint32_t tsc;          /* when it was: the low half of the TSC */
 };
 #define EXIT_ENTRY_FAILED BIT(31)
 #define EXIT_NONE         0xffffu /* the entry failed before there could be an exit */
 
+static inline enum exit_kind exit_kind(const struct vm_exit *x) { return (enum exit_kind)(x->reason & 0xffff); }
+
 static inline uint32_t exit_insn_len(void) { return vmcs_read(VMCS_EXIT_INSN_LEN); }
 
-struct exit_io { uint16_t port; uint8_t size; bool in, string, rep; };
-static inline struct exit_io exit_io(void)
+/* "Exit Qualification for I/O Instructions" */
+#define EXIT_IO_SIZE(q) (((unsigned)(q) & 7) + 1)
+#define EXIT_IO_IN      BIT(3)
+#define EXIT_IO_STRING  BIT(4)
+#define EXIT_IO_REP     BIT(5)
+#define EXIT_IO_PORT(q) ((q) >> 16 & 0xffff)
+struct exit_io { uint16_t port; uint8_t size; bool in, rep; };
+static inline struct exit_io exit_io(uint64_t q)
 {
-	uint64_t q = vmcs_read(VMCS_EXIT_QUALIFICATION);
-
-	return (struct exit_io){ .port = (uint16_t)(q >> 16), .size = (uint8_t)((q & 7) + 1), .in = q & BIT(3),
-				 .string = q & BIT(4), .rep = q & BIT(5) };
+	return (struct exit_io){ .port = (uint16_t)EXIT_IO_PORT(q), .size = (uint8_t)EXIT_IO_SIZE(q), .in = q & EXIT_IO_IN, .rep = q & EXIT_IO_REP };
 }
 
 enum exit_cr_op { CR_OP_WRITE, CR_OP_READ, CR_OP_CLTS, CR_OP_LMSW };

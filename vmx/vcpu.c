@@ -42,6 +42,7 @@ static enum tf_err write_controls(struct vmx_vcpu *v, const struct vmx_vcpu_setu
 	    vmx_ctl_fit(proc2_want, c->proc2, &v->proc2) || vmx_ctl_fit(exit_want, c->exit, &exit) ||
 	    vmx_ctl_fit(entry_want, c->entry, &entry))
 		return TF_ENODEV;
+	v->exact_timer = c->preemption_timer && !c->preemption_inexact;
 	v->pause_exits = s->pause_loops && !(v->proc2 & PROC2_PAUSE_LOOP) && vmx_may(c->proc, PROC_PAUSE_EXIT);
 	vmcs_write(VMCS_PIN_CTL, v->pin);
 	vmcs_write(VMCS_PROC_CTL, v->proc);

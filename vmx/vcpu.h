@@ -36,11 +36,14 @@ struct vmx_vcpu {
 	uint32_t pending_event; /* VM-entry interruption information to be written at the next entry; 0: none */
 	uint32_t pending_error, pending_len;
 	uint32_t tpr_threshold;
+	bool exact_timer;       /* the preemption timer is all that it takes to bound its time in the guest */
 	bool pause_exits;       /* without pause-loop exiting: each PAUSE may be made to exit, by PROC_PAUSE_EXIT */
 };
 
 /* How the local APIC is virtualised now. */
 enum vmx_apic_mode { VMX_APIC_OFF, VMX_APIC_XAPIC, VMX_APIC_X2APIC };
+
+#define INTR_STATUS_RVI(s) ((s) & 0xffu) /* of VMCS_GUEST_INTR_STATUS: the highest requested vector */
 
 struct vmx_vcpu_setup {
 	uint64_t eptp;
@@ -75,18 +78,14 @@ void vmx_set_apic_mode(struct vmx_vcpu *v, enum vmx_apic_mode mode);
 /* MSR bitmap: what is not opened here is intercepted. Only 0 to 1FFFh and C0000000h to C0001FFFh have bits. */
 void vmx_msr_open(struct vmx_vcpu *v, uint32_t msr, bool read, bool write);
 
-/* The TSC ticks until the preemption timer makes the guest exit; must be set before each entry (if the CPU has the timer). */
+/*
+ * The TSC ticks, fewer than 2^32, until the preemption timer makes the guest exit; must be set before each entry (if the CPU
+ * has the timer).
+ */
 static inline void vmx_arm_preemption(uint64_t ticks)
 {
-	uint64_t n = ticks >> vmx_caps.preemption_shift;
-	vmcs_write(VMCS_PREEMPTION_TIMER, n > UINT32_MAX ? UINT32_MAX : (uint32_t)n);
+	vmcs_vmwrite(VMCS_PREEMPTION_TIMER.enc, ticks >> vmx_caps.preemption_shift);
 }
-
-/*
- * Runs the vCPU until its next exit, v->exit. TF_EIO: the entry failed at an instruction level and v->entry_error says
- * why (a failed check of the guest state is an exit of its own). Interrupts must be off.
- */
-__must_check enum tf_err vmx_run(struct vmx_vcpu *v);
 
 /* Flushes this CPU's cached translations of one guest-physical space. */
 void vmx_flush_ept(uint64_t eptp);

@@ -252,14 +252,6 @@ void lapic_timer_arm(uint64_t tsc)
 	reg_write(LAPIC_TIMER_INITIAL, (uint32_t)MIN(count, (uint64_t)UINT32_MAX));
 }
 
-void lapic_timer_stop(void)
-{
-	if (this_cpu()->tsc_deadline)
-		wrmsr(MSR_IA32_TSC_DEADLINE, 0);
-	else
-		reg_write(LAPIC_TIMER_INITIAL, 0);
-}
-
 void lapic_open_nmi(unsigned lint, bool active_low)
 {
 	reg_write(lint ? LAPIC_LVT_LINT1 : LAPIC_LVT_LINT0, LVT_NMI | (active_low ? (uint32_t)LVT_ACTIVE_LOW : 0));

@@ -14,7 +14,6 @@ bool lapic_in_service(uint8_t vector);
  * and arms again.
  */
 void lapic_timer_arm(uint64_t tsc);
-void lapic_timer_stop(void);
 /* Lets NMIs in at LINT0 or LINT1, where the MADT says that the platform's arrive. */
 void lapic_open_nmi(unsigned lint, bool active_low);
 /*

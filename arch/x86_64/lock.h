@@ -48,14 +48,18 @@ static inline void spin_order_given(const struct spinlock *l)
 #endif
 }
 
-static inline void spin_lock(struct spinlock *l)
+/* Until it is this ticket's turn. */
+void spin_wait(const struct spinlock *l, uint16_t ticket);
+static inline void spin_take(struct spinlock *l)
 {
-	ASSERT(!spin_held(l));
+	struct cpu *me = this_cpu();
+
+	ASSERT(__atomic_load_n(&l->holder, __ATOMIC_RELAXED) != me);
 	spin_order_taken(l);
-	uint16_t t = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
-	while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != t)
-		__builtin_ia32_pause();
-	__atomic_store_n(&l->holder, this_cpu(), __ATOMIC_RELAXED);
+	uint16_t t = __atomic_fetch_add(&l->next, 1, __ATOMIC_ACQUIRE);
+	if (unlikely(__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != t))
+		spin_wait(l, t);
+	__atomic_store_n(&l->holder, me, __ATOMIC_RELAXED);
 }
 
 /* False: somebody else has it. Takes no part in the order, as it does not wait. */
@@ -72,10 +76,19 @@ static inline bool spin_trylock(struct spinlock *l)
 	return true;
 }
 
-static inline void spin_unlock(struct spinlock *l)
+static inline void spin_give(struct spinlock *l)
 {
 	ASSERT(spin_held(l));
 	spin_order_given(l);
 	__atomic_store_n(&l->holder, NULL, __ATOMIC_RELAXED);
-	__atomic_store_n(&l->owner, (uint16_t)(l->owner + 1), __ATOMIC_RELEASE);
+	__asm__ volatile("incw %0" : "+m"(l->owner) : : "memory", "cc"); /* a release, as every store of this CPU is */
 }
+
+/* In line only where speed counts. */
+#ifdef __OPTIMIZE_SIZE__
+void spin_lock(struct spinlock *l);
+void spin_unlock(struct spinlock *l);
+#else
+static inline void spin_lock(struct spinlock *l) { spin_take(l); }
+static inline void spin_unlock(struct spinlock *l) { spin_give(l); }
+#endif

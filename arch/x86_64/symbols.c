@@ -1,25 +1,27 @@
 #include "arch/x86_64/symbols.h"
 #include "arch/x86_64/paging.h"
+#include <tf/string.h>
 
-extern const uint32_t symbol_count, symbol_addrs[], symbol_name_offsets[]; /* sorted; low halves of the addresses */
-extern const char symbol_names[];
+extern const uint8_t symbol_table[]; /* as tools/symbols.sh says */
 
-const char *symbol_lookup(uint64_t addr, uint64_t *offset)
+bool symbol_lookup(uint64_t addr, char name[SYMBOL_MAX], uint64_t *offset)
 {
-	uint32_t low = 0, high = symbol_count;
+	const uint8_t *p = symbol_table;
+	uint64_t at = (uint64_t)text_start - 1;
+	bool found = false;
 
 	if (addr < (uint64_t)text_start || addr >= (uint64_t)text_end)
-		return NULL;
-	while (low < high) { /* the first symbol behind addr */
-		uint32_t mid = low + (high - low) / 2;
+		return false;
+	for (uint16_t step; memcpy(&step, p, sizeof(step)), step && at + step <= addr; found = true) {
+		const char *rest = (const char *)p + sizeof(step) + 1;
+		size_t same = p[sizeof(step)], len = strlen(rest) + 1;
 
-		if (symbol_addrs[mid] <= (uint32_t)addr)
-			low = mid + 1;
-		else
-			high = mid;
+		at += step;
+		if (same < SYMBOL_MAX)
+			memcpy(name + same, rest, MIN(len, SYMBOL_MAX - same));
+		name[SYMBOL_MAX - 1] = '\0';
+		p = (const uint8_t *)rest + len;
 	}
-	if (!low)
-		return NULL;
-	*offset = (uint32_t)addr - symbol_addrs[low - 1];
-	return symbol_names + symbol_name_offsets[low - 1];
+	*offset = addr - at;
+	return found;
 }

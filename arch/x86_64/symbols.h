@@ -2,5 +2,7 @@
 #pragma once
 #include <tf/types.h>
 
-/* The function that `addr` is in, and how far; NULL outside the hypervisor's code. */
-const char *symbol_lookup(uint64_t addr, uint64_t *offset);
+#define SYMBOL_MAX 48
+
+/* The function that `addr` is in, and how far; false outside the hypervisor's code. */
+bool symbol_lookup(uint64_t addr, char name[SYMBOL_MAX], uint64_t *offset);

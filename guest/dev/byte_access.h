@@ -2,17 +2,16 @@
 #pragma once
 #include <tf/dev.h>
 
-static inline void dev_access_bytes(void *dev, struct dev_access *a, uint8_t (*in)(void *dev, uint64_t port),
-				    void (*out)(void *dev, uint64_t port, uint8_t value))
-{
-	uint64_t value = 0;
+typedef uint8_t (*dev_in_fn)(void *dev, uint64_t port);
+typedef void (*dev_out_fn)(void *dev, uint64_t port, uint8_t value);
 
-	for (unsigned i = 0; i < a->size; i++) {
-		if (a->write)
-			out(dev, a->offset + i, (uint8_t)(a->value >> (8 * i)));
-		else
-			value |= (uint64_t)in(dev, a->offset + i) << (8 * i);
-	}
-	if (!a->write)
-		a->value = value;
+void dev_access_wide(void *dev, struct dev_access *a, dev_in_fn in, dev_out_fn out);
+static inline void dev_access_bytes(void *dev, struct dev_access *a, dev_in_fn in, dev_out_fn out)
+{
+	if (unlikely(a->size != 1))
+		dev_access_wide(dev, a, in, out);
+	else if (a->write)
+		out(dev, a->offset, (uint8_t)a->value);
+	else
+		a->value = in(dev, a->offset);
 }

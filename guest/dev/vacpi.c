@@ -102,10 +102,12 @@ static void pm_out(void *dev, uint64_t port, uint8_t value)
 }
 
 /* All registers at one moment, so that a wide or crossing read is never torn. */
-static void pm_snapshot(struct vacpi *v, uint8_t regs[VACPI_PM_LEN])
+static __attribute__((noinline)) uint64_t pm_read(struct vacpi *v, uint64_t port, uint8_t size)
 {
 	uint16_t control = v->pm1_cnt | CNT_SCI_EN;
 	uint32_t timer = (uint32_t)pm_timer(v, time_now(v));
+	uint8_t regs[VACPI_PM_LEN];
+	uint64_t value = 0;
 
 	status_sync(v);
 	memset(regs, 0xff, VACPI_PM_LEN);
@@ -113,28 +115,21 @@ static void pm_snapshot(struct vacpi *v, uint8_t regs[VACPI_PM_LEN])
 	memcpy(regs + PM1_EN, &v->pm1_en, sizeof(v->pm1_en));
 	memcpy(regs + PM1_CNT, &control, sizeof(control));
 	memcpy(regs + PM_TMR, &timer, sizeof(timer));
+	for (unsigned i = 0; i < size; i++)
+		value |= (uint64_t)(port + i < VACPI_PM_LEN ? regs[port + i] : 0xff) << (8 * i);
+	return value;
 }
 
 void vacpi_access_pm(void *dev, struct dev_access *a)
 {
 	struct vacpi *v = dev;
-	uint8_t regs[VACPI_PM_LEN];
 
-	if (a->write) {
+	if (a->write)
 		dev_access_bytes(v, a, NULL, pm_out);
-		return;
-	}
-	if (a->offset == PM_TMR && a->size == sizeof(uint32_t)) { /* a clock source: read often */
+	else if (a->offset == PM_TMR && a->size == sizeof(uint32_t)) /* a clock source: read often */
 		a->value = (uint32_t)pm_timer(v, time_now(v));
-		return;
-	}
-	pm_snapshot(v, regs);
-	a->value = 0;
-	for (unsigned i = 0; i < a->size; i++) {
-		uint64_t port = a->offset + i;
-
-		a->value |= (uint64_t)(port < VACPI_PM_LEN ? regs[port] : 0xff) << (8 * i);
-	}
+	else
+		a->value = pm_read(v, a->offset, a->size);
 }
 
 static uint8_t cf9_in(void *dev, uint64_t port)

@@ -2,20 +2,13 @@
 #include "guest/dev/vlapic_regs.h"
 #include <tf/string.h>
 
-#define APIC_SLOT 16u /* every register sits at the start of 16 bytes */
 #define DEFAULT_PHYS_BITS 36
 
 static const uint16_t vlapic_lvts[] = {
 	APIC_LVT_TIMER, APIC_LVT_THERMAL, APIC_LVT_PMC, APIC_LVT_LINT0, APIC_LVT_LINT1, APIC_LVT_ERROR,
 };
 
-bool vlapic_enabled(const struct vlapic *l) { return l->base_msr & APIC_BASE_ENABLE; }
-bool vlapic_x2apic(const struct vlapic *l) { return l->base_msr & APIC_BASE_X2APIC; }
-
-bool vlapic_software_enabled(const struct vlapic *l)
-{
-	return vlapic_enabled(l) && *apic_reg(l, APIC_SVR) & SVR_ENABLE;
-}
+bool vlapic_software_enabled(const struct vlapic *l) { return apic_accepts(l); }
 
 void vlapic_set_id(struct vlapic *l)
 {
@@ -32,6 +25,7 @@ void vlapic_set_id(struct vlapic *l)
 void vlapic_reset(struct vlapic *l)
 {
 	memset(l->page, 0, PAGE_SIZE);
+	l->tmr_changed = true;
 	*apic_reg(l, APIC_VERSION) = APIC_VERSION_VALUE;
 	*apic_reg(l, APIC_DFR) = UINT32_MAX;
 	*apic_reg(l, APIC_SVR) = SVR_POWER_UP;

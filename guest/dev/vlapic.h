@@ -39,6 +39,8 @@
 enum apic_shorthand { SHORTHAND_NONE, SHORTHAND_SELF, SHORTHAND_ALL, SHORTHAND_OTHERS };
 
 struct vlapic;
+#define APIC_SLOT 16u /* every register sits at the start of 16 bytes */
+
 struct vlapic_ops {
 	/*
 	 * An IPI from the ICR. Always an asserted edge: the INIT level de-assert, illegal vectors and reserved delivery
@@ -51,6 +53,8 @@ struct vlapic_ops {
 	void (*local)(void *ctx, struct vlapic *l, uint8_t delivery);
 	/* Something became deliverable: the vCPU must look again (and wake up). */
 	void (*kick)(void *ctx, struct vlapic *l);
+	/* The same of one vector alone, which has just been requested. */
+	void (*requested)(void *ctx, struct vlapic *l, uint8_t vector);
 };
 
 struct vlapic {
@@ -69,6 +73,7 @@ struct vlapic {
 	uint8_t lint;                 /* LINT0 and LINT1 levels */
 	bool lint0_remote_irr;        /* a level-triggered LINT0 was delivered and awaits its EOI */
 	uint8_t phys_bits;            /* MAXPHYADDR, at most 52; 36 after vlapic_init, the caller may set it */
+	bool tmr_changed;             /* TMR is not as when this was last cleared, by the caller */
 	bool hw_virtual;              /* virtual-interrupt delivery: the CPU evaluates PPR and EOI itself */
 	/*
 	 * Guest TSC value -> host time of host->now(), for the TSC-deadline mode; gets `ctx` above. Set by the caller after
@@ -86,16 +91,24 @@ void vlapic_init(struct vlapic *l, void *page, uint32_t id, bool bsp, bool virtu
 /* INIT: as power-up, but the APIC ID and IA32_APIC_BASE stay. */
 void vlapic_reset(struct vlapic *l);
 
-bool vlapic_enabled(const struct vlapic *l);   /* IA32_APIC_BASE.EN */
+static inline bool vlapic_enabled(const struct vlapic *l) { return l->base_msr & APIC_BASE_ENABLE; }
+static inline bool vlapic_x2apic(const struct vlapic *l) { return l->base_msr & APIC_BASE_X2APIC; }
 bool vlapic_software_enabled(const struct vlapic *l); /* and SVR[8] */
-bool vlapic_x2apic(const struct vlapic *l);
 
 /* xAPIC MMIO: dev_access_fn over the 4 KiB page. Accesses that are not 32-bit aligned behave as on hardware (undefined, harmless). */
 void vlapic_access(void *l, struct dev_access *a);
+/* May a write there make deliverable what is requested already? Whatever else a write brings about tells of itself by ops->kick. */
+static inline bool vlapic_write_delivers(uint32_t offset)
+{
+	offset &= ~0xfu;
+	return offset == APIC_TPR || offset == APIC_SVR;
+}
 /* The effect of a 32-bit xAPIC write at `offset` whose value is already in the page (APIC-write VM exit), and the
  * shared second half of vlapic_access and the x2APIC writes. */
 void vlapic_write(struct vlapic *l, uint32_t offset, uint32_t value);
 uint32_t vlapic_read(struct vlapic *l, uint32_t offset);
+/* A write to the EOI register. */
+void vlapic_eoi(struct vlapic *l);
 /* x2APIC MSRs 800h to 8FFh, IA32_APIC_BASE and IA32_TSC_DEADLINE. TF_EINVAL means #GP. */
 __must_check enum tf_err vlapic_rdmsr(struct vlapic *l, uint32_t msr, uint64_t *value);
 __must_check enum tf_err vlapic_wrmsr(struct vlapic *l, uint32_t msr, uint64_t value);

@@ -5,9 +5,11 @@
 
 #define CLASS 0xf0u /* a vector's priority class */
 
-static int vlapic_highest(const struct vlapic *l, uint32_t base)
+/* Of those below 32 * `words`. */
+static inline int highest_below(const struct vlapic *l, uint32_t base, int words)
 {
-	for (int i = 7; i >= 0; i--) {
+#pragma GCC unroll 8
+	for (int i = words - 1; i >= 0; i--) {
 		uint32_t bits = *apic_reg(l, base + (uint32_t)i * 16);
 		if (bits)
 			return i * 32 + (int)bit_highest(bits);
@@ -15,20 +17,30 @@ static int vlapic_highest(const struct vlapic *l, uint32_t base)
 	return -1;
 }
 
-int vlapic_highest_irr(const struct vlapic *l) { return vlapic_highest(l, APIC_IRR); }
-int vlapic_highest_isr(const struct vlapic *l) { return vlapic_highest(l, APIC_ISR); }
+static inline bool any(const struct vlapic *l, uint32_t base)
+{
+	uint32_t bits = 0;
+#pragma GCC unroll 8
+	for (uint32_t i = 0; i < 8; i++)
+		bits |= *apic_reg(l, base + i * 16);
+	return bits;
+}
+
+int vlapic_highest_irr(const struct vlapic *l) { return highest_below(l, APIC_IRR, 8); }
+int vlapic_highest_isr(const struct vlapic *l) { return highest_below(l, APIC_ISR, 8); }
 bool vlapic_requested(const struct vlapic *l, uint8_t vector) { return apic_vector_test(l, APIC_IRR, vector); }
 
 /* SDM 3A, "Task and Processor Priorities" */
-uint32_t vlapic_update_ppr(struct vlapic *l)
+static uint32_t set_ppr(struct vlapic *l, int isr)
 {
 	uint32_t ppr = *apic_reg(l, APIC_TPR) & 0xff;
-	int isr = vlapic_highest_isr(l);
 	if (isr >= 0 && ((uint32_t)isr & CLASS) > (ppr & CLASS))
 		ppr = (uint32_t)isr & CLASS;
 	*apic_reg(l, APIC_PPR) = ppr;
 	return ppr;
 }
+
+uint32_t vlapic_update_ppr(struct vlapic *l) { return set_ppr(l, vlapic_highest_isr(l)); }
 
 int vlapic_pending(struct vlapic *l)
 {
@@ -40,21 +52,23 @@ int vlapic_pending(struct vlapic *l)
 
 void vlapic_ack(struct vlapic *l, uint8_t vector)
 {
-	ASSERT(apic_vector_test(l, APIC_IRR, vector));
-	*apic_vector_reg(l, APIC_IRR, vector) &= ~apic_vector_bit(vector);
+	apic_reg_t *irr = apic_vector_reg(l, APIC_IRR, vector);
+	ASSERT(*irr & apic_vector_bit(vector));
+	*irr &= ~apic_vector_bit(vector);
 	*apic_vector_reg(l, APIC_ISR, vector) |= apic_vector_bit(vector);
-	vlapic_update_ppr(l);
+	(void)set_ppr(l, vector);
 }
 
+/* Where the CPU delivers interrupts itself it is to be told of what has changed. */
 void vlapic_kick_if_pending(struct vlapic *l)
 {
-	if (vlapic_pending(l) >= 0)
+	if (l->hw_virtual || vlapic_pending(l) >= 0)
 		l->ops->kick(l->ctx, l);
 }
 
 void vlapic_inject(struct vlapic *l, uint8_t vector, bool level)
 {
-	if (!vlapic_software_enabled(l))
+	if (!apic_accepts(l))
 		return;
 	if (vector < VECTOR_FIRST) {
 		vlapic_error(l, ESR_RECEIVED_ILLEGAL_VECTOR);
@@ -62,9 +76,12 @@ void vlapic_inject(struct vlapic *l, uint8_t vector, bool level)
 	}
 	uint32_t bit = apic_vector_bit(vector);
 	apic_reg_t *tmr = apic_vector_reg(l, APIC_TMR, vector);
-	*tmr = level ? *tmr | bit : *tmr & ~bit;
+	if (unlikely(!(*tmr & bit) == level)) {
+		*tmr ^= bit;
+		l->tmr_changed = true;
+	}
 	*apic_vector_reg(l, APIC_IRR, vector) |= bit;
-	l->ops->kick(l->ctx, l);
+	l->ops->requested(l->ctx, l, vector);
 }
 
 /* The first error after a write to ESR raises the error interrupt; further ones only collect. */
@@ -170,10 +187,14 @@ void vlapic_eoi(struct vlapic *l)
 	int vector = vlapic_highest_isr(l);
 	if (vector < 0)
 		return;
-	*apic_vector_reg(l, APIC_ISR, (uint8_t)vector) &= ~apic_vector_bit((uint8_t)vector);
-	vlapic_update_ppr(l);
-	vlapic_eoi_done(l, (uint8_t)vector);
-	vlapic_kick_if_pending(l);
+	apic_reg_t *isr = apic_vector_reg(l, APIC_ISR, (uint8_t)vector);
+	uint32_t left = *isr & ~apic_vector_bit((uint8_t)vector);
+	*isr = left;
+	(void)set_ppr(l, left ? (vector & ~31) + (int)bit_highest(left) : highest_below(l, APIC_ISR, vector / 32));
+	if (unlikely(apic_vector_test(l, APIC_TMR, (uint8_t)vector)))
+		vlapic_eoi_done(l, (uint8_t)vector);
+	if (l->hw_virtual || any(l, APIC_IRR))
+		vlapic_kick_if_pending(l);
 }
 
 bool vlapic_eoi_is_plain(const struct vlapic *l, uint8_t vector)

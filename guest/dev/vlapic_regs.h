@@ -56,12 +56,14 @@ static inline bool apic_vector_test(const struct vlapic *l, uint32_t base, uint8
 	return *apic_vector_reg(l, base, vector) & apic_vector_bit(vector);
 }
 
+/* vlapic_software_enabled() */
+static inline bool apic_accepts(const struct vlapic *l) { return vlapic_enabled(l) && *apic_reg(l, APIC_SVR) & SVR_ENABLE; }
+
 /* vlapic.c: the ID register, and in x2APIC mode LDR, as `id` says. */
 void vlapic_set_id(struct vlapic *l);
 
 /* vlapic_irq.c */
 uint32_t vlapic_update_ppr(struct vlapic *l);
-void vlapic_eoi(struct vlapic *l);
 void vlapic_error(struct vlapic *l, uint32_t esr_bit);
 void vlapic_kick_if_pending(struct vlapic *l);
 void vlapic_lint0_written(struct vlapic *l, uint32_t lvt);

@@ -1,5 +1,6 @@
 /* Two 8259A. The ICH's peculiarities: ELCR instead of LTIM, and the wiring of the cascade is fixed (ICW3 is ignored). */
 #include "guest/dev/vpic.h"
+#include "guest/dev/byte_access.h"
 #include <tf/assert.h>
 #include <tf/math.h>
 
@@ -40,10 +41,12 @@ static uint8_t chip_in_service(const struct vpic_chip *c)
 }
 
 /* The input to be served now, or -1. */
-static int chip_pending(const struct vpic_chip *c)
+static inline int chip_pending(const struct vpic_chip *c)
 {
+	if (!(c->irr & (uint8_t)~c->imr))
+		return -1;
 	unsigned request = chip_rank(c, c->irr & (uint8_t)~c->imr), service = chip_rank(c, chip_in_service(c));
-	if (request == 8 || c->init_state)
+	if (c->init_state)
 		return -1;
 	/* In the special fully nested mode the slave may interrupt itself. */
 	bool again = c->fully_nested && request == service && chip_input(c, request) == CASCADE;
@@ -217,23 +220,23 @@ static uint8_t vpic_read(struct vpic *p, unsigned n, unsigned port)
 	return port ? c->imr : c->read_isr ? c->isr : c->irr;
 }
 
-/* A wider access is one to each byte, as on the ISA bus. */
-static void vpic_access(struct vpic *p, unsigned n, struct dev_access *a)
+static uint8_t master_in(void *p, uint64_t port) { return port < 2 ? vpic_read(p, MASTER, (unsigned)port) : 0xff; }
+static uint8_t slave_in(void *p, uint64_t port) { return port < 2 ? vpic_read(p, SLAVE, (unsigned)port) : 0xff; }
+
+static void master_out(void *p, uint64_t port, uint8_t value)
 {
-	uint64_t read = dev_ones(a->size);
-	for (unsigned i = 0; i < a->size && a->offset + i < 2; i++) {
-		unsigned port = (unsigned)a->offset + i;
-		if (a->write)
-			vpic_write(p, n, port, (uint8_t)(a->value >> (8 * i)));
-		else
-			read = (read & ~(0xffull << (8 * i))) | (uint64_t)vpic_read(p, n, port) << (8 * i);
-	}
-	if (!a->write)
-		a->value = read;
+	if (port < 2)
+		vpic_write(p, MASTER, (unsigned)port, value);
 }
 
-void vpic_access_master(void *p, struct dev_access *a) { vpic_access(p, MASTER, a); }
-void vpic_access_slave(void *p, struct dev_access *a) { vpic_access(p, SLAVE, a); }
+static void slave_out(void *p, uint64_t port, uint8_t value)
+{
+	if (port < 2)
+		vpic_write(p, SLAVE, (unsigned)port, value);
+}
+
+void vpic_access_master(void *p, struct dev_access *a) { dev_access_bytes(p, a, master_in, master_out); }
+void vpic_access_slave(void *p, struct dev_access *a) { dev_access_bytes(p, a, slave_in, slave_out); }
 
 /* Timer, keyboard, cascade, clock and coprocessor are edges for good. */
 static const uint8_t elcr_writable[2] = { 0xf8, 0xde };
@@ -246,22 +249,24 @@ static void chip_elcr(struct vpic_chip *c, uint8_t value)
 	c->irr = (c->irr & (uint8_t)~changed) | (changed & c->elcr & c->line);
 }
 
-void vpic_access_elcr(void *dev, struct dev_access *a)
+static uint8_t elcr_in(void *dev, uint64_t port)
+{
+	const struct vpic *p = dev;
+
+	return port < 2 ? p->chip[port].elcr : 0xff;
+}
+
+static void elcr_out(void *dev, uint64_t port, uint8_t value)
 {
 	struct vpic *p = dev;
-	uint64_t read = dev_ones(a->size);
-	for (unsigned i = 0; i < a->size && a->offset + i < 2; i++) {
-		unsigned n = (unsigned)a->offset + i;
-		if (a->write)
-			chip_elcr(&p->chip[n], (uint8_t)(a->value >> (8 * i)) & elcr_writable[n]);
-		else
-			read = (read & ~(0xffull << (8 * i))) | (uint64_t)p->chip[n].elcr << (8 * i);
-	}
-	if (a->write)
-		vpic_update(p);
-	else
-		a->value = read;
+
+	if (port >= 2)
+		return;
+	chip_elcr(&p->chip[port], value & elcr_writable[port]);
+	vpic_update(p);
 }
+
+void vpic_access_elcr(void *p, struct dev_access *a) { dev_access_bytes(p, a, elcr_in, elcr_out); }
 
 void vpic_init(struct vpic *p, void (*intr)(void *ctx, bool level), void *ctx)
 {

@@ -121,7 +121,7 @@ static void run_edges(struct vpit *p, uint64_t clocks)
 static void arm(struct vpit *p, uint64_t now)
 {
 	const struct vpit_channel *c = &p->ch[0];
-	uint64_t clock = vpit_edge_clock(c, p->edges + 1), deadline, soonest;
+	uint64_t clock = p->next_edge = vpit_edge_clock(c, p->edges + 1), deadline, soonest;
 
 	if (clock != DEV_NEVER && c->pending)
 		clock = MIN(clock, c->switch_at);
@@ -138,11 +138,8 @@ static void arm(struct vpit *p, uint64_t now)
 	p->host->arm(p->host->ctx, deadline);
 }
 
-/* Brings a channel up to `now`: edges that are due, and a new count whose reload has come. */
-static void channel_run(struct vpit *p, struct vpit_channel *c, uint64_t now)
+static __attribute__((noinline)) uint64_t catch_up(struct vpit *p, struct vpit_channel *c, uint64_t now, uint64_t clocks)
 {
-	uint64_t clocks = elapsed(p, c, now);
-
 	if (vpit_periodic(c) && c->pending && clocks >= c->switch_at) {
 		bool at_half = (c->switch_at - 1) % c->count != 0;
 
@@ -156,8 +153,21 @@ static void channel_run(struct vpit *p, struct vpit_channel *c, uint64_t now)
 			p->edges = 0;
 		clocks = elapsed(p, c, now);
 	}
-	if (c == &p->ch[0])
+	if (c == &p->ch[0]) {
 		run_edges(p, clocks);
+		p->next_edge = vpit_edge_clock(c, p->edges + 1);
+	}
+	return clocks;
+}
+
+/* Brings a channel up to `now`: edges that are due, and a new count whose reload has come. Returns the clocks elapsed. */
+static inline uint64_t channel_run(struct vpit *p, struct vpit_channel *c, uint64_t now)
+{
+	uint64_t clocks = elapsed(p, c, now);
+
+	if (likely(!c->pending && (c != &p->ch[0] || clocks < p->next_edge)))
+		return clocks;
+	return catch_up(p, c, now, clocks);
 }
 
 static void count_begin(struct vpit *p, struct vpit_channel *c, uint32_t count, uint64_t now)
@@ -232,27 +242,23 @@ static void count_out(struct vpit *p, struct vpit_channel *c, uint8_t value)
 
 static void latch_count(struct vpit *p, struct vpit_channel *c, uint64_t now)
 {
-	if (c->count_latched)
+	if (c->latched & PIT_LATCHED_COUNT)
 		return;
-	channel_run(p, c, now);
-	c->latch = vpit_to_register(c, vpit_element(c, elapsed(p, c, now)));
-	c->count_latched = true;
+	c->latch = vpit_to_register(c, vpit_element(c, channel_run(p, c, now)));
+	c->latched |= PIT_LATCHED_COUNT;
 }
 
 static void latch_status(struct vpit *p, struct vpit_channel *c, uint64_t now)
 {
-	uint64_t clocks;
-
-	if (c->status_latched)
+	if (c->latched & PIT_LATCHED_STATUS)
 		return;
-	channel_run(p, c, now);
-	clocks = elapsed(p, c, now);
+	uint64_t clocks = channel_run(p, c, now);
 	c->status = c->control;
 	if (vpit_output(c, clocks))
 		c->status |= STATUS_OUT;
 	if (!c->loaded || c->pending || (is_counting(c) && !clocks))
 		c->status |= STATUS_NULL;
-	c->status_latched = true;
+	c->latched |= PIT_LATCHED_STATUS;
 }
 
 static void set_mode(struct vpit *p, struct vpit_channel *c, uint8_t value, uint64_t now)
@@ -264,7 +270,7 @@ static void set_mode(struct vpit *p, struct vpit_channel *c, uint8_t value, uint
 	c->held = 0;
 	c->loaded = c->pending = c->triggered = false;
 	c->write_msb = c->read_msb = false;
-	c->status_latched = c->count_latched = false;
+	c->latched = 0;
 	if (c != &p->ch[0])
 		return;
 	p->edges = p->backlog = 0;
@@ -292,24 +298,29 @@ static void control_out(struct vpit *p, uint8_t value)
 	}
 }
 
-static uint8_t count_in(struct vpit *p, struct vpit_channel *c)
+/* What was latched comes first: the status, then both halves of a count if both are read. */
+static __attribute__((noinline)) uint8_t latched_in(struct vpit_channel *c)
 {
-	uint64_t now = time_now(p);
-	uint16_t value = c->latch;
-	bool msb = c->rw == RW_MSB || (c->rw == RW_BOTH && c->read_msb);
-
-	if (c->status_latched) {
-		c->status_latched = false;
+	if (c->latched & PIT_LATCHED_STATUS) {
+		c->latched &= (uint8_t)~PIT_LATCHED_STATUS;
 		return c->status;
 	}
-	if (!c->count_latched) {
-		channel_run(p, c, now);
-		value = vpit_to_register(c, vpit_element(c, elapsed(p, c, now)));
-	}
+	bool msb = c->rw == RW_MSB || (c->rw == RW_BOTH && c->read_msb);
 	if (c->rw == RW_BOTH)
 		c->read_msb = !c->read_msb;
 	if (!c->read_msb)
-		c->count_latched = false;
+		c->latched = 0;
+	return (uint8_t)(msb ? c->latch >> 8 : c->latch);
+}
+
+static __attribute__((noinline)) uint8_t count_in(struct vpit *p, struct vpit_channel *c)
+{
+	if (unlikely(c->latched))
+		return latched_in(c);
+	uint32_t element = vpit_element(c, channel_run(p, c, time_now(p)));
+	uint16_t value = likely(!c->bcd) ? (uint16_t)element : vpit_to_register(c, element);
+	bool msb = c->rw == RW_MSB || (c->rw == RW_BOTH && c->read_msb);
+	c->read_msb ^= c->rw == RW_BOTH;
 	return (uint8_t)(msb ? value >> 8 : value);
 }
 
@@ -372,8 +383,7 @@ static uint8_t p61_in(void *dev, uint64_t port)
 
 	if (port)
 		return 0xff;
-	channel_run(p, c, now);
-	if (vpit_output(c, elapsed(p, c, now)))
+	if (vpit_output(c, channel_run(p, c, now)))
 		value |= P61_OUT2;
 	if (clocks_in(p, now) / REFRESH_CLOCKS & 1)
 		value |= P61_REFRESH;

@@ -20,8 +20,12 @@ struct vpit_channel {
 	uint16_t latch;
 	bool bcd;
 	bool loaded;          /* a count has been written since the mode was set */
-	bool pending, triggered, write_msb, read_msb, status_latched, count_latched;
+	bool pending, triggered, write_msb, read_msb;
+	uint8_t latched;      /* PIT_LATCHED_*: what is read first */
 };
+
+#define PIT_LATCHED_COUNT  0x01
+#define PIT_LATCHED_STATUS 0x02
 
 struct vpit {
 	const struct dev_host *host;
@@ -29,6 +33,7 @@ struct vpit {
 	uint8_t port61;       /* gate 2 and speaker data enable */
 	bool line;            /* level of IRQ 0 */
 	uint64_t edges;       /* IRQ 0 edges of the current count so far */
+	uint64_t next_edge;   /* the clock of the edge after these; or less, if it is to be looked at */
 	uint32_t backlog;     /* of them, those that wait until the one before is taken */
 };
 

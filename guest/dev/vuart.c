@@ -78,7 +78,7 @@ static uint8_t interrupt_source(const struct vuart *u)
 /* On a PC the OUT2 pin enables the interrupt, and loopback forces that pin inactive. */
 static void irq_update(struct vuart *u)
 {
-	bool level = (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && interrupt_source(u) != IIR_NONE;
+	bool level = u->ier && (u->mcr & (MCR_OUT2 | MCR_LOOP)) == MCR_OUT2 && interrupt_source(u) != IIR_NONE;
 
 	if (level == u->irq_level)
 		return;
@@ -99,22 +99,28 @@ static void rx_refill(struct vuart *u)
 	}
 }
 
-/* Offers waiting bytes to the output, and finds out whether the transmitter is empty. */
-static void tx_update(struct vuart *u)
+/* Offers waiting bytes to the output. */
+static __attribute__((noinline)) void tx_drain(struct vuart *u)
 {
-	const struct chardev_ops *out = u->out.ops;
-	bool was_empty = u->tx_empty;
 	uint8_t byte;
 
 	while (!ring_empty(&u->tx)) {
 		(void)ring_peek(&u->tx, 0, &byte, 1);
-		if (!out->write(u->out.ctx, &byte, 1))
+		if (!u->out.ops->write(u->out.ctx, &byte, 1))
 			break;
 		(void)ring_get(&u->tx, &byte, 1);
 	}
-	u->tx_empty = ring_empty(&u->tx) && (u->mcr & MCR_LOOP || out->room(u->out.ctx) > 0);
-	if (u->tx_empty && !was_empty)
+}
+
+/* Is the transmitter empty by now? */
+static void tx_update(struct vuart *u)
+{
+	if (unlikely(!ring_empty(&u->tx)))
+		tx_drain(u);
+	bool empty = ring_empty(&u->tx) && (u->mcr & MCR_LOOP || u->out.ops->room(u->out.ctx) > 0);
+	if (empty && !u->tx_empty)
 		u->thr_empty_pending = true;
+	u->tx_empty = empty;
 }
 
 /*
@@ -295,9 +301,14 @@ static uint8_t vuart_in(void *dev, uint64_t port)
 		return u->lcr;
 	case REG_MCR:
 		return u->mcr;
-	case REG_LSR:
+	case REG_LSR: {
+		bool was_empty = u->tx_empty;
+
 		value = lsr_read(u);
+		if (u->tx_empty == was_empty && !(value & LSR_OE))
+			return value; /* what is asked most often, and has changed nothing */
 		break;
+	}
 	case REG_MSR:
 		value = msr_read(u);
 		break;

@@ -13,6 +13,6 @@ static inline uint64_t mul_div(uint64_t a, uint64_t b, uint64_t c)
 }
 
 /* Position of the highest set bit; x must not be 0. */
-static inline unsigned bit_highest(uint64_t x) { return 63u - (unsigned)__builtin_clzll(x); }
+static inline unsigned bit_highest(uint64_t x) { return (unsigned)__builtin_clzll(x) ^ 63u; }
 /* Position of the lowest set bit; x must not be 0. */
 static inline unsigned bit_lowest(uint64_t x) { return (unsigned)__builtin_ctzll(x); }

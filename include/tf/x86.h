@@ -139,6 +139,7 @@ enum x86_vector {
 #define MSR_IA32_VMX_EXIT2         0x493
 #define MSR_IA32_TSC_DEADLINE      0x6e0
 #define MSR_X2APIC_BASE            0x800
+#define MSR_X2APIC_EOI             0x80b
 #define MSR_IA32_XSS               0xda0
 #define MSR_IA32_EFER              0xc0000080
 #define MSR_IA32_STAR              0xc0000081

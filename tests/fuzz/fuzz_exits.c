@@ -346,7 +346,7 @@ static uint32_t play_cpu(struct machine *m)
 	while (in.size && !step(&reason, &injected))
 		reason = EXIT_PREEMPTION;
 	if (!in.size || ++entries == ENTRIES_MAX) {
-		limit.until = 0;
+		limit.end = limit.until = 0;
 		in.size = 0;
 	}
 	CPU_SET(VMCS_EXIT_REASON, reason);
@@ -365,7 +365,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	machine.run = play_cpu;
 	entries = 0;
 	while (in.size) {
-		limit = (struct run_limit){ .until = UINT64_MAX };
+		limit = (struct run_limit){ .end = UINT64_MAX, .until = UINT64_MAX };
 		switch (vcpu_run(machine.v, &limit)) {
 		case RUN_HALTED:
 			machine.now = MAX(machine.now, machine.v->next_deadline == DEV_NEVER ? 0 : machine.v->next_deadline);

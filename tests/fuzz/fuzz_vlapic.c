@@ -49,7 +49,14 @@ static void world_local(void *ctx, struct vlapic *l, uint8_t delivery)
 	CHECK(delivery == 2 || delivery == 4 || delivery == 5);
 }
 
-static const struct vlapic_ops ops = { .ipi = world_ipi, .eoi = world_eoi, .local = world_local, .kick = world_kick };
+static void world_requested(void *ctx, struct vlapic *l, uint8_t vector)
+{
+	(void)vector;
+	world_kick(ctx, l);
+}
+
+static const struct vlapic_ops ops = { .ipi = world_ipi, .eoi = world_eoi, .local = world_local, .kick = world_kick,
+					     .requested = world_requested };
 
 static uint32_t page32(const struct vlapic *l, uint32_t offset)
 {

@@ -56,7 +56,7 @@ void test_hook_before_entry(struct vcpu *v)
 		else if (field == TRAP)
 			__asm__ volatile("int $18" : : : "memory");
 		else
-			vmcs_vmwrite((uint32_t)field, value, __func__);
+			vmcs_vmwrite((uint32_t)field, value);
 	}
 	log_info("test", "vm=%s event=vmcs-broken fields=%s", v->vm->cfg.name, list);
 	*list = '\0';

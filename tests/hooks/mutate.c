@@ -11,6 +11,7 @@
 #include "guest/exit.h"
 #include "tests/hooks/mutate_fields.h"
 #include "vmx/check.h"
+#include "vmx/run.h"
 #include <tf/assert.h>
 #include <tf/log.h>
 #include <tf/string.h>
@@ -44,9 +45,9 @@ static const char *describe(const struct mutation *m, char text[TEXT_MAX])
 /* Everything that can end an entry at once without failing: what is the machine's is served. */
 static void serve_exit(struct vcpu *v)
 {
-	if (v->vmx.exit.kind == EXIT_EXTINT)
+	if (exit_kind(&v->vmx.exit) == EXIT_EXTINT)
 		irq_dispatch(vmcs_read(VMCS_EXIT_INTR_INFO) & INTR_VECTOR);
-	else if (v->vmx.exit.kind == EXIT_EXCEPTION_NMI && (vmcs_read(VMCS_EXIT_INTR_INFO) & INTR_TYPE_MASK) == INTR_TYPE_NMI)
+	else if (exit_kind(&v->vmx.exit) == EXIT_EXCEPTION_NMI && (vmcs_read(VMCS_EXIT_INTR_INFO) & INTR_TYPE_MASK) == INTR_TYPE_NMI)
 		__asm__ volatile("int $2" : : : "memory");
 }
 

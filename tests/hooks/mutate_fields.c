@@ -52,7 +52,7 @@ static bool present(uint32_t field, uint64_t *value)
 	return !failed;
 }
 
-static void write_field(uint32_t field, uint64_t value) { vmcs_vmwrite(field, value, __func__); }
+static void write_field(uint32_t field, uint64_t value) { vmcs_vmwrite(field, value); }
 
 static uint64_t width_mask(uint32_t field)
 {
@@ -186,7 +186,7 @@ void mutate_apply(uint64_t *seed, struct mutation *m)
 		write_field(f->field, f->value);
 	for (unsigned i = 0; i < m->n; i++) {
 		uint32_t field = fields[mutate_random(seed) % nfields];
-		uint64_t old = vmcs_vmread(field, __func__);
+		uint64_t old = vmcs_vmread(field);
 
 		m->fields[i] = (struct mutated){ field, mutate(seed, field, old) };
 		write_field(field, m->fields[i].value);

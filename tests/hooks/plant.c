@@ -72,7 +72,7 @@ static void plant_in_vmcs(struct vm *vm, const char *name)
 	vmx_vcpu_load(&vm->vcpus[0]->vmx);
 	for (unsigned i = 0; i < ARRAY_SIZE(plants); i++)
 		if (!strcmp(name, plants[i].name))
-			vmcs_vmwrite(plants[i].field, vmcs_vmread(plants[i].field, __func__) ^ plants[i].flip, __func__);
+			vmcs_vmwrite(plants[i].field, vmcs_vmread(plants[i].field) ^ plants[i].flip);
 }
 
 static void plant_in(struct vm *vm, struct vm *victim)

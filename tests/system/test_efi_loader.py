@@ -126,13 +126,17 @@ def test_truncated_elf(stick, boot, workdir, size, message):
     returns_to_the_firmware(start(boot, stick(elf=short)), rf"\\trefoil\\trefoil\.elf: [^\r\n]*{message}")
 
 
-@pytest.mark.parametrize("offset, content, message", [
-    (0, b"MZ", "no ELF file"),
-    (18, b"\x03", "no ELF file for x86-64"),
-    (0x1000 + 12, b"\x00\x00", "multiboot2 header's checksum"),
+MULTIBOOT2 = b"\xd6\x50\x52\xe8"  # the header's magic
+
+
+@pytest.mark.parametrize("where, offset, content, message", [
+    (b"\x7fELF", 0, b"MZ", "no ELF file"),
+    (b"\x7fELF", 18, b"\x03", "no ELF file for x86-64"),
+    (MULTIBOOT2, 12, b"\x00\x00", "multiboot2 header's checksum"),
 ], ids=["magic", "machine", "multiboot2"])
-def test_wrong_elf(stick, boot, workdir, offset, content, message):
+def test_wrong_elf(stick, boot, workdir, where, offset, content, message):
     data = bytearray(TREFOIL.read_bytes())
+    offset += data.index(where)
     data[offset:offset + len(content)] = content
     bad = workdir / "bad.elf"
     bad.write_bytes(data)

@@ -2,6 +2,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <string.h>
 #include <cmocka.h>
 #include "guest/bus.h"
 #include "tests/unit/rng.h"
@@ -124,8 +125,10 @@ static void against_a_map(void **state)
 	for (unsigned round = 0; round < 300; round++) {
 		struct { unsigned dev; uint64_t base, len; uint8_t width; } owner[SPACE] = { 0 };
 		struct bus b = { .n = 0 };
+		struct bus_hints hints;
 		unsigned n = 0;
 
+		memset(&hints, 0xff, sizeof(hints));
 		for (unsigned i = 1; i <= 24; i++) {
 			uint64_t base = rng() % SPACE, len = 1 + rng() % (rng() % 4 ? 8 : 40);
 			uint8_t width = (uint8_t)(1u << (rng() % 4));
@@ -175,8 +178,11 @@ static void against_a_map(void **state)
 			assert_int_equal(b.absent - absent, !any);
 			if (!write)
 				assert_int_equal(a.value & mask(size), want);
-			struct bus_range *r = bus_find(&b, addr);
+			const struct bus_range *r = bus_find(&b, addr);
 			assert_int_equal(r ? (unsigned)(uintptr_t)r->dev : 0, owner[addr].dev);
+			/* the first time, and when it is remembered */
+			for (unsigned i = 0; i < 2; i++)
+				assert_ptr_equal(bus_look(&b, &hints, addr, size), !any ? NULL : whole ? r : &b.apart);
 		}
 	}
 }

@@ -240,7 +240,7 @@ static void the_wall_clock_is_of_the_start(void **state)
 static enum run_result halt(void)
 {
 	reason = EXIT_HLT;
-	limit.until = UINT64_MAX;
+	limit.end = limit.until = UINT64_MAX;
 	CPU_SET(VMCS_EXIT_INSN_LEN, 1);
 	return vcpu_run(machine.v, &limit);
 }
@@ -383,16 +383,16 @@ static void who_may_call_what(void **state)
 	for (unsigned i = 0; i < ARRAY_SIZE(unknown); i++)
 		assert_int_equal(call(unknown[i], ~0ull, ~0ull, ~0ull, ~0ull), -KVM_ENOSYS);
 	assert_int_equal(call(KVM_HC_VAPIC_POLL_IRQ, 1, 2, 3, 4), 0);
-	start_kvm(PROTECTED, 1); /* 32 bits count, and come back */
-	assert_true(call(~0ull, 0, 0, 0, 0) == (uint32_t)-KVM_ENOSYS);
+	start_kvm(PROTECTED, 1); /* 32 bits count; what the others are then is undefined */
+	assert_int_equal((int32_t)call(~0ull, 0, 0, 0, 0), -KVM_ENOSYS);
 	assert_int_equal(call(KVM_HC_VAPIC_POLL_IRQ | 7ull << 32, 0, 0, 0, 0), 0);
 	for (unsigned s = SEG_ES; s <= SEG_GS; s++)
 		CPU_SET(VMCS_GUEST_AR(s), CPU_GET(VMCS_GUEST_AR(s)) | 0x60);
-	assert_true(call(KVM_HC_VAPIC_POLL_IRQ, 0, 0, 0, 0) == (uint32_t)-KVM_EPERM);
-	assert_true(call(KVM_HC_KICK_CPU, 0, 0, 0, 0) == (uint32_t)-KVM_EPERM);
+	assert_int_equal((int32_t)call(KVM_HC_VAPIC_POLL_IRQ, 0, 0, 0, 0), -KVM_EPERM);
+	assert_int_equal((int32_t)call(KVM_HC_KICK_CPU, 0, 0, 0, 0), -KVM_EPERM);
 	assert_false(machine.v->kvm.unhalt);
 	start_kvm(V8086, 1);
-	assert_true(call(KVM_HC_KICK_CPU, 0, 0, 0, 0) == (uint32_t)-KVM_EPERM);
+	assert_int_equal((int32_t)call(KVM_HC_KICK_CPU, 0, 0, 0, 0), -KVM_EPERM);
 }
 
 static uint32_t who_has(uint8_t vector)

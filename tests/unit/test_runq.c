@@ -291,6 +291,8 @@ static void timers_wait_with_who_waits(void **state)
 	(void)runq_wake(&all, a, now);
 	assert_int_equal(runq_next_event(&q[0]), RUNQ_NEVER); /* it waits for its turn */
 	assert_ptr_equal(pick(0, SLICE), a);
+	assert_int_equal(runq_next_event(&q[0]), RUNQ_NEVER); /* who runs looks at it itself */
+	runq_sleep(&q[0], now);
 	assert_true(runq_timer_waits(&q[0], now));
 	e = runq_timer_next(&q[0], NULL, now, now, &look);
 	assert_ptr_equal(e, a);
@@ -449,6 +451,57 @@ static void clocks_stay_together(void **state)
 	assert_in_range(fast - slow, SLICE, (LAG_SLICES + 2) * SLICE);
 }
 
+/* Asleep on CPU 0, with a timer that is due in so many ticks. */
+static struct runq_entity *sleeper(uint64_t due, struct runq_entity more)
+{
+	struct runq_entity *e = vcpu(100, 1, more);
+
+	vcpus[nvcpus - 1].deadline = now + due;
+	(void)runq_deadline(&all, e);
+	return e;
+}
+
+static void resumes_for_a_timer(void **state)
+{
+	(void)state;
+	machine(1);
+	struct runq_entity *a = sleeper(1000, (struct runq_entity){ 0 });
+	assert_null(pick(0, 0));
+	assert_null(runq_resume(&q[0], now, now + 999));
+	now += 900;
+	assert_ptr_equal(runq_resume(&q[0], now, now + 100), a);
+	assert_ptr_equal(q[0].current, a);
+	assert_int_equal(a->state, RUNQ_RUNNING);
+	assert_false(heap_holds(&a->timer));
+	assert_true(runq_claimed(&q[0]) && !q[0].idle); /* and is not to be found idle any more */
+	assert_int_equal(vcpus[0].ran, 0); /* the CPU was idle */
+	assert_true(runq_goes_on(&q[0], now));
+	assert_null(runq_resume(&q[0], now, now)); /* somebody runs */
+	runq_sleep(&q[0], now += 50);
+	assert_int_equal(vcpus[0].ran, 50);
+	assert_int_equal(runq_next_event(&q[0]), now + 50);
+}
+
+static void decides_where_there_is_more(void **state)
+{
+	(void)state;
+	machine(1); /* two timers */
+	struct runq_entity *a = sleeper(10, (struct runq_entity){ 0 });
+	(void)sleeper(20, (struct runq_entity){ 0 });
+	assert_null(pick(0, 0));
+	assert_null(runq_resume(&q[0], now, now + 20));
+	assert_ptr_equal(runq_resume(&q[0], now, now + 19), a);
+	machine(1); /* somebody waits */
+	(void)sleeper(10, (struct runq_entity){ 0 });
+	assert_null(pick(0, 0));
+	(void)runq_wake(&all, plain(100, 1), now);
+	assert_null(runq_resume(&q[0], now, now + 10));
+	machine(1); /* it has a cap */
+	(void)sleeper(10, (struct runq_entity){ .cap = 50 });
+	assert_null(pick(0, 0));
+	assert_null(runq_resume(&q[0], now, now + 10));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -460,7 +513,8 @@ int main(void)
 		cmocka_unit_test(timers_wait_with_who_waits), cmocka_unit_test(timers_of_a_sleeper_cost_it),
 		cmocka_unit_test(yields), cmocka_unit_test(yields_to_one_elsewhere),
 		cmocka_unit_test(one_is_summoned_beside_another), cmocka_unit_test(one_that_waits_here_is_summoned_elsewhere),
-		cmocka_unit_test(clocks_stay_together),
+		cmocka_unit_test(clocks_stay_together), cmocka_unit_test(resumes_for_a_timer),
+		cmocka_unit_test(decides_where_there_is_more),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

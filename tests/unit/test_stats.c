@@ -38,8 +38,8 @@ static void test_bounds(void **state)
 			uint32_t ticks = (1u << bit) + (uint32_t)off;
 
 			memset(stats, 0, sizeof(stats));
-			stats_count(stats, 3, ticks);
-			stats_count(stats, 3, ticks);
+			stats_count(&stats[3], ticks);
+			stats_count(&stats[3], ticks);
 			assert_int_equal(stats[3].count[bucket_of(ticks)], 2);
 			assert_int_equal(stats_exits(&stats[3]), 2);
 			assert_int_equal(stats[3].max, ticks);
@@ -58,7 +58,7 @@ static void test_against_a_list(void **state)
 	for (unsigned i = 0; i < 100000; i++) {
 		uint32_t ticks = (uint32_t)rand() * 2 >> rand() % 32;
 
-		stats_count(stats, 0, ticks);
+		stats_count(&stats[0], ticks);
 		count[bucket_of(ticks)]++;
 		sum += ticks;
 		max = MAX(max, ticks);
@@ -72,10 +72,10 @@ static void test_against_a_list(void **state)
 static void test_add(void **state)
 {
 	(void)state;
-	stats_count(stats, 0, 100);
-	stats_count(stats, 0, 70000000);
-	stats_count(stats, 1, 1000);
-	stats_count(stats, 1, 70000001);
+	stats_count(&stats[0], 100);
+	stats_count(&stats[0], 70000000);
+	stats_count(&stats[1], 1000);
+	stats_count(&stats[1], 70000001);
 	stats_add(&stats[0], &stats[1]);
 	assert_int_equal(stats[0].ticks, 140001101);
 	assert_int_equal(stats[0].max, 70000001);
@@ -91,13 +91,13 @@ static void test_percentiles(void **state)
 	(void)state;
 	assert_int_equal(stats_percentile(&stats[0], 99), 0);
 	for (unsigned i = 0; i < 99; i++)
-		stats_count(stats, 0, 200);
+		stats_count(&stats[0], 200);
 	assert_int_equal(stats_percentile(&stats[0], 50), 200); /* not above the longest */
-	stats_count(stats, 0, 5000);
+	stats_count(&stats[0], 5000);
 	assert_int_equal(stats_percentile(&stats[0], 50), 255);
 	assert_int_equal(stats_percentile(&stats[0], 99), 255);
 	assert_int_equal(stats_percentile(&stats[0], 100), 5000);
-	stats_count(stats, 0, 4000000000u);
+	stats_count(&stats[0], 4000000000u);
 	assert_int_equal(stats_percentile(&stats[0], 99), 8191);
 	assert_int_equal(stats_percentile(&stats[0], 100), 4000000000u);
 }
@@ -117,11 +117,11 @@ static void test_table(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < 10; i++)
-		stats_count(stats, 0, 100);
-	stats_count(stats, 1, 3000);
-	stats_count(stats, 3, 20000);
-	stats_count(stats, 4, 500);
-	stats_count(stats, 5, 500);
+		stats_count(&stats[0], 100);
+	stats_count(&stats[1], 3000);
+	stats_count(&stats[3], 20000);
+	stats_count(&stats[4], 500);
+	stats_count(&stats[5], 500);
 	size_t n = stats_table(text, sizeof(text), "web", &source, 3);
 	assert_string_equal(text,
 		"web                                   14  62.5%  1785ns   127ns    20us    20us\n"
@@ -151,7 +151,7 @@ static void test_table_of_nothing(void **state)
 	assert_string_equal(text, "idle                                   0   0.0%     0ns     0ns     0ns     0ns\n");
 	struct stats_source none = source;
 	none.ran = 0;
-	stats_count(stats, 0, 5000);
+	stats_count(&stats[0], 5000);
 	stats_table(text, sizeof(text), "idle", &none, 0);
 	assert_non_null(strstr(text, "  others                               1 100.0%"));
 }
@@ -166,7 +166,7 @@ static void test_units(void **state)
 	(void)state;
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		memset(stats, 0, sizeof(stats));
-		stats_count(stats, 0, (uint32_t)cases[i].ticks);
+		stats_count(&stats[0], (uint32_t)cases[i].ticks);
 		stats_table(text, sizeof(text), "t", &source, 0);
 		assert_non_null(strstr(text, cases[i].text));
 	}

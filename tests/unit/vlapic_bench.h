@@ -53,8 +53,14 @@ static void bench_kick(void *ctx, struct vlapic *l)
 	b->kicks++;
 }
 
+static void bench_requested(void *ctx, struct vlapic *l, uint8_t vector)
+{
+	(void)vector;
+	bench_kick(ctx, l);
+}
+
 static const struct vlapic_ops bench_ops = {
-	.ipi = bench_ipi, .eoi = bench_eoi, .local = bench_local, .kick = bench_kick,
+	.ipi = bench_ipi, .eoi = bench_eoi, .local = bench_local, .kick = bench_kick, .requested = bench_requested,
 };
 
 static struct bench *bench_new(uint32_t id, bool bsp, bool virtual_wire)

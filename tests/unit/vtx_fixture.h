@@ -19,7 +19,7 @@ static uint32_t reason;
 static inline uint32_t one_exit(struct machine *m)
 {
 	(void)m;
-	limit.until = 0;
+	limit.end = limit.until = 0;
 	return reason;
 }
 
@@ -33,7 +33,7 @@ static inline void start(enum machine_mode mode)
 static inline void exit_with(uint32_t kind, uint64_t qualification)
 {
 	reason = kind;
-	limit.until = UINT64_MAX;
+	limit.end = limit.until = UINT64_MAX;
 	CPU_SET(VMCS_EXIT_QUALIFICATION, qualification);
 	CPU_SET(VMCS_EXIT_INSN_LEN, 2);
 	assert_int_equal(vcpu_run(machine.v, &limit), RUN_EXPIRED);

@@ -11,6 +11,7 @@
 #include "guest/fpu.h"
 #include "vmx/cpu.h"
 #include "vmx/mitigations.h"
+#include "vmx/run.h"
 #include <asm/prctl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,15 +48,10 @@ UNSEEN static uint32_t field_index(uint32_t e)
 uint64_t machine_get(uint32_t field) { return machine_fields[field_index(field)]; }
 void machine_set(uint32_t field, uint64_t value) { machine_fields[field_index(field)] = value; }
 
-uint64_t vmcs_vmread(uint32_t field, const char *caller)
-{
-	(void)caller;
-	return machine_get(field);
-}
+uint64_t vmcs_vmread(uint32_t field) { return machine_get(field); }
 
-void vmcs_vmwrite(uint32_t field, uint64_t v, const char *caller)
+void vmcs_vmwrite(uint32_t field, uint64_t v)
 {
-	(void)caller;
 	ASSERT(FIELD_TYPE(field) != TYPE_READ_ONLY);
 	machine_set(field, v);
 }
@@ -142,7 +138,6 @@ enum tf_err vmx_run(struct vmx_vcpu *v)
 	if (v->pending_event)
 		vmx_commit_event(v);
 	v->exit.reason = machine.run(&machine);
-	v->exit.kind = v->exit.reason;
 	return TF_OK;
 }
 

@@ -2,12 +2,12 @@
 #pragma once
 #include "vmx/fields.h"
 
-uint64_t vmcs_vmread(uint32_t field, const char *caller);
-void vmcs_vmwrite(uint32_t field, uint64_t v, const char *caller);
+uint64_t vmcs_vmread(uint32_t field);
+void vmcs_vmwrite(uint32_t field, uint64_t v);
 
 #define VMCS_ACCESSORS(suffix, type)                                                                                  \
-	static inline type vmcs_read_##suffix(struct vmcs_##suffix f, const char *c) { return (type)vmcs_vmread(f.enc, c); } \
-	static inline void vmcs_write_##suffix(struct vmcs_##suffix f, type v, const char *c) { vmcs_vmwrite(f.enc, v, c); }
+	static inline type vmcs_read_##suffix(struct vmcs_##suffix f) { return (type)vmcs_vmread(f.enc); } \
+	static inline void vmcs_write_##suffix(struct vmcs_##suffix f, type v) { vmcs_vmwrite(f.enc, v); }
 VMCS_ACCESSORS(f16, uint16_t)
 VMCS_ACCESSORS(f32, uint32_t)
 VMCS_ACCESSORS(f64, uint64_t)
@@ -16,7 +16,7 @@ VMCS_ACCESSORS(fnat, uint64_t)
 
 #define vmcs_read(field)                                                                         \
 	_Generic((field), struct vmcs_f16: vmcs_read_f16, struct vmcs_f32: vmcs_read_f32,        \
-		 struct vmcs_f64: vmcs_read_f64, struct vmcs_fnat: vmcs_read_fnat)(field, __func__)
+		 struct vmcs_f64: vmcs_read_f64, struct vmcs_fnat: vmcs_read_fnat)(field)
 #define vmcs_write(field, v)                                                                     \
 	_Generic((field), struct vmcs_f16: vmcs_write_f16, struct vmcs_f32: vmcs_write_f32,      \
-		 struct vmcs_f64: vmcs_write_f64, struct vmcs_fnat: vmcs_write_fnat)(field, v, __func__)
+		 struct vmcs_f64: vmcs_write_f64, struct vmcs_fnat: vmcs_write_fnat)(field, v)

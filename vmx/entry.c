@@ -1,11 +1,7 @@
+/* What vmx/entry.asm knows of the struct, and an entry that has failed. */
 #include "arch/x86_64/cpu.h"
-#include "vmx/event.h"
-#include "vmx/vcpu.h"
-#include <tf/assert.h>
+#include "vmx/run.h"
 
-unsigned vmx_enter(struct vmx_vcpu *v); /* vmx/entry.asm */
-
-/* What vmx/entry.asm knows of the struct. */
 _Static_assert(offsetof(struct vmx_vcpu, gpr) == 0, "GPR in vmx/entry.asm");
 _Static_assert(offsetof(struct vmx_vcpu, host_rsp) == 128, "HOST_RSP in vmx/entry.asm");
 _Static_assert(offsetof(struct vmx_vcpu, entry_flags) == 136, "ENTRY_FLAGS in vmx/entry.asm");
@@ -19,26 +15,11 @@ _Static_assert(RSI == 6 && R15 == 15, "register order in vmx/entry.asm");
 
 enum { VMFAIL_VALID = 1 };
 
-static __attribute__((noinline, cold)) enum tf_err entry_failed(struct vmx_vcpu *v, unsigned failed)
+enum tf_err vmx_entry_failed(struct vmx_vcpu *v, unsigned how)
 {
 	if (v->entry_flags & ENTER_SPEC_CTRL)
 		wrmsr(MSR_IA32_SPEC_CTRL, v->host_spec_ctrl);
-	v->exit.reason = v->exit.kind = EXIT_NONE;
-	v->entry_error = failed == VMFAIL_VALID ? vmcs_read(VMCS_INSTRUCTION_ERROR) : 0;
+	v->exit.reason = EXIT_NONE;
+	v->entry_error = how == VMFAIL_VALID ? vmcs_read(VMCS_INSTRUCTION_ERROR) : 0;
 	return TF_EIO;
-}
-
-enum tf_err vmx_run(struct vmx_vcpu *v)
-{
-	if (v->pending_event)
-		vmx_commit_event(v);
-	v->entry_flags = (uint8_t)test_hook_vmx(v->entry_flags & ENTER_LAUNCHED ? "vmresume" : "vmlaunch", v->entry_flags);
-	unsigned failed = vmx_enter(v);
-	v->exit.tsc = (uint32_t)rdtsc();
-	if (unlikely(failed))
-		return entry_failed(v, failed);
-	v->exit.reason = vmcs_read(VMCS_EXIT_REASON);
-	v->exit.kind = v->exit.reason & (EXIT_ENTRY_FAILED | 0xffff);
-	v->entry_flags |= ENTER_LAUNCHED;
-	return TF_OK;
 }

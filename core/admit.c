@@ -15,6 +15,10 @@ _Static_assert(VM_MAX_CPUS == MAX_CPUS, "struct runq_cpus");
 
 static struct sched_vcpu *all, *spare;
 static uint32_t known, spares;
+/* Of all, kept so that to admit a VM does not take the longer the more there are. */
+static struct runq_cpus taken;      /* what dedicated vCPUs have for themselves */
+static uint64_t load[MAX_CPUS];     /* weights, by where they begin */
+static uint64_t reserved;           /* by those that share */
 
 /* --- sets of CPUs */
 
@@ -70,17 +74,6 @@ static void add_core(struct runq_cpus *s, uint32_t of)
 
 static bool dedicated(const struct sched_vcpu *s) { return s->v->vm->cfg.core == VM_CORE_DEDICATED; }
 
-/* What dedicated vCPUs have for themselves. */
-static struct runq_cpus taken(void)
-{
-	struct runq_cpus s = { 0 };
-
-	for (const struct sched_vcpu *o = all; o; o = o->next)
-		if (dedicated(o))
-			add_core(&s, o->e.cpu);
-	return s;
-}
-
 /* --- admission */
 
 /* Would each vCPU that shares still have a CPU without those? */
@@ -115,15 +108,22 @@ static bool take_cores(const struct runq_cpus *from, uint32_t n, struct runq_cpu
 	return n == 0;
 }
 
-/* Do the reservations of those that may run nowhere but on these CPUs fit there, without those that are gone? */
-static bool fit_on(const struct runq_cpus *on, const struct runq_cpus *gone, const struct runq_cpus *allowed, uint64_t more)
+/* What those reserve that may run nowhere but on these CPUs. */
+static uint64_t reserved_inside(const struct runq_cpus *on)
 {
-	struct runq_cpus left = without(*on, gone);
-	uint64_t sum = within(allowed, on) ? more : 0;
+	uint64_t sum = 0;
 
 	for (const struct sched_vcpu *o = all; o; o = o->next)
 		if (!dedicated(o) && within(&o->e.allowed, on))
 			sum += o->e.reservation;
+	return sum;
+}
+
+/* Is there so much time on these CPUs, without those that are gone? */
+static bool fits(uint64_t sum, const struct runq_cpus *on, const struct runq_cpus *gone)
+{
+	struct runq_cpus left = without(*on, gone);
+
 	return sum <= 100ull * count(&left);
 }
 
@@ -131,10 +131,13 @@ static bool reservations_fit(const struct runq_cpus *gone, const struct runq_cpu
 {
 	struct runq_cpus machine = named(&(struct vm_config){ 0 });
 
-	if (!fit_on(&machine, gone, allowed, more) || !fit_on(allowed, gone, allowed, more))
+	if (reserved + more == 0)
+		return true;
+	if (!fits(reserved + more, &machine, gone) || !fits(reserved_inside(allowed) + more, allowed, gone))
 		return false;
 	for (const struct sched_vcpu *o = all; o; o = o->next)
-		if (o->v->id == 0 && !dedicated(o) && !fit_on(&o->e.allowed, gone, allowed, more))
+		if (o->v->id == 0 && !dedicated(o) &&
+		    !fits(o->inside + (within(allowed, &o->e.allowed) ? more : 0), &o->e.allowed, gone))
 			return false;
 	return true;
 }
@@ -160,7 +163,7 @@ static enum tf_err make_room(uint32_t more)
 /* TF_OK, or what of the configuration asks for too much. */
 static enum tf_err judge(const struct vm_config *cfg, const char **key, const char **why)
 {
-	struct runq_cpus on = named(cfg), gone = taken();
+	struct runq_cpus on = named(cfg), gone = taken;
 
 	*key = "cpus";
 	*why = "the machine has none of these CPUs";
@@ -192,28 +195,16 @@ enum tf_err sched_admit(const struct vm_config *cfg, const char **key, const cha
 
 /* --- where they begin */
 
-static uint64_t load_of(uint32_t cpu)
-{
-	uint64_t sum = 0;
-
-	for (const struct sched_vcpu *o = all; o; o = o->next)
-		if (o->e.cpu == cpu)
-			sum += o->e.weight;
-	return sum;
-}
-
 static uint32_t least_loaded(const struct runq_cpus *from)
 {
 	uint64_t least = UINT64_MAX;
 	uint32_t best = 0;
 
 	for (uint32_t cpu = 0; cpu < smp_cpus(); cpu++) {
-		uint64_t l = runq_has(from, cpu) ? load_of(cpu) : UINT64_MAX;
-
-		if (l < least) {
-			least = l;
-			best = cpu;
-		}
+		if (!runq_has(from, cpu) || load[cpu] >= least)
+			continue;
+		least = load[cpu];
+		best = cpu;
 	}
 	return best;
 }
@@ -227,24 +218,38 @@ static void clear_out(const struct runq_cpus *gone)
 		if (dedicated(o))
 			continue;
 		uint32_t to = runq_has(gone, o->e.cpu) ? least_loaded(&rest) : o->e.cpu;
+		load[o->e.cpu] -= o->e.weight;
+		load[to] += o->e.weight;
 		runq_resettle(&sched_queues, &o->e, &rest, to);
 		o->v->home = to;
 	}
+	for (struct sched_vcpu *o = all; reserved && o; o = o->next)
+		o->inside = reserved_inside(&o->e.allowed);
 }
 
 static uint32_t choose_home(struct sched_vcpu *s, const struct vm_config *cfg)
 {
-	struct runq_cpus gone = taken(), on = named(cfg);
+	struct runq_cpus on = named(cfg);
 
-	s->e.allowed = on = without(on, &gone);
+	s->e.allowed = on = without(on, &taken);
 	if (cfg->core != VM_CORE_DEDICATED)
 		return least_loaded(&on);
-	uint32_t cpu = take_core(&on, &gone);
+	uint32_t cpu = take_core(&on, &taken);
 	ASSERT(cpu > 0);
-	clear_out(&gone);
+	clear_out(&taken);
 	s->e.allowed = (struct runq_cpus){ 0 };
 	add(&s->e.allowed, cpu);
 	return cpu;
+}
+
+/* A new one that shares: what it reserves is inside of what others may use, and the other way round. */
+static void reserve(struct sched_vcpu *s)
+{
+	reserved += s->e.reservation;
+	s->inside = s->e.reservation + (reserved ? reserved_inside(&s->e.allowed) : 0);
+	for (struct sched_vcpu *o = all; s->e.reservation && o; o = o->next)
+		if (within(&s->e.allowed, &o->e.allowed))
+			o->inside += s->e.reservation;
 }
 
 void sched_add(struct vcpu *v)
@@ -261,6 +266,9 @@ void sched_add(struct vcpu *v)
 		.deadline = &v->next_deadline, .ran = &v->ran, .waited = &v->waited,
 	};
 	v->home = choose_home(s, cfg);
+	load[v->home] += s->e.weight;
+	if (!dedicated(s))
+		reserve(s);
 	s->next = all;
 	all = s;
 	known++;

@@ -9,6 +9,7 @@ struct sched_vcpu {
 	struct runq_entity e; /* v->sched */
 	struct vcpu *v;
 	struct sched_vcpu *next;
+	uint64_t inside;      /* percent that are reserved by those that may run only where it may, too */
 };
 
 extern struct runqs sched_queues;

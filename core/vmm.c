@@ -22,6 +22,7 @@ static struct {
 	bool live;         /* started, and not wholly ended yet */
 } *slots;                  /* for every VM of the configuration */
 static uint32_t nslots;
+static bool wanted;        /* a slot has requests, or its VM has stopped; atomic, set after those */
 static bool power_off_requested, power_off_with_last;
 static int64_t unix_at_start; /* host clock when `tsc_boot` was: the clock is read once */
 
@@ -171,10 +172,17 @@ void vmm_create_all(const struct config *cfg, const struct boot_info *bi)
 uint32_t vmm_count(void) { return nslots; }
 struct vm *vmm_vm(uint32_t i) { return i < nslots ? slots[i].vm : NULL; }
 
+/* vmm_work() is to look at the slots. */
+static void want(void)
+{
+	__atomic_store_n(&wanted, true, __ATOMIC_RELEASE);
+	sched_poke();
+}
+
 void vmm_request(struct vm *vm, enum vmm_request what)
 {
 	__atomic_fetch_or(&slots[vm->id].requests, what, __ATOMIC_RELEASE);
-	sched_poke();
+	want();
 }
 
 void vmm_request_power_off(void)
@@ -211,7 +219,7 @@ static void start_again(struct vm *vm)
 void vmm_stopped(struct vm *vm)
 {
 	__atomic_store_n(&slots[vm->id].stopped, true, __ATOMIC_RELEASE);
-	sched_poke();
+	want();
 }
 
 void vmm_console(struct vm *vm)
@@ -229,7 +237,7 @@ static void after_stop(struct vm *vm)
 
 	slots[vm->id].live = false;
 	if (slots[vm->id].requests)
-		sched_poke();
+		want();
 	log_info("vmm", "vm=%s event=stopped cause=%s starts=%lu", vm->cfg.name, vm_stop_name(vm->stop), vm->starts);
 	/* A guest that asks for a reset gets one, as does one that hangs; other ends are final unless on_exit says otherwise. */
 	if (slots[vm->id].requests & VMM_STOP)
@@ -275,6 +283,8 @@ void vmm_work(void)
 {
 	if (power_off_requested)
 		core_power_off();
+	if (likely(!__atomic_exchange_n(&wanted, false, __ATOMIC_ACQUIRE)))
+		return;
 	for (uint32_t i = 0; i < nslots; i++) {
 		if (__atomic_exchange_n(&slots[i].stopped, false, __ATOMIC_ACQUIRE))
 			after_stop(slots[i].vm);

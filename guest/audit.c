@@ -77,9 +77,10 @@ static bool may_open(const struct vmx_vcpu *v, uint32_t msr, bool write)
 	switch (msr) {
 	case MSR_IA32_SPEC_CTRL:
 	case MSR_IA32_SYSENTER_CS ... MSR_IA32_SYSENTER_EIP:
-	case MSR_IA32_STAR ... MSR_IA32_FMASK:
-	case MSR_IA32_FS_BASE ... MSR_IA32_TSC_AUX:
+	case MSR_IA32_FS_BASE ... MSR_IA32_KERNEL_GS_BASE:
 		return true;
+	case MSR_IA32_STAR ... MSR_IA32_FMASK:
+	case MSR_IA32_TSC_AUX:
 	case MSR_IA32_TSC:
 	case MSR_IA32_EFER:
 	case MSR_IA32_PAT:

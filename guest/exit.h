@@ -46,9 +46,8 @@ void msr_reset(struct vcpu *v);
 void msr_set_tsc(struct vcpu *v);
 void msr_init_signal(void);
 void msr_open_native(struct vcpu *v);
-/* The MSRs that the CPU keeps across exits. */
-void msr_switch_in(struct vcpu *v);
-void msr_switch_out(struct vcpu *v);
+/* Puts the MSRs that the CPU keeps across exits there. It has those of `held`; NULL: anything. */
+void msr_switch_in(const struct vcpu *v, const struct vcpu *held);
 /* CR0 and CR4 masks and shadows for a reset or a loader's values (guest/exit_cr.c). */
 void cr_set(struct vcpu *v, uint64_t cr0, uint64_t cr4);
 /* CR3 as MOV to CR3 or a task switch loads it, PDPTEs included. False: #GP is due, and nothing has changed. */

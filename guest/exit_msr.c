@@ -23,21 +23,36 @@ static const uint32_t switched_msrs[NSWITCHED] = {
 /* TSC_AUX exists with RDTSCP only; its VM-execution control comes with it. */
 static bool have_switched(enum switched_msr m) { return m != SWITCH_TSC_AUX || vmx_caps.rdtscp; }
 
-void msr_switch_in(struct vcpu *v)
+static __attribute__((noinline, cold)) void load_all(const struct vcpu *v)
 {
 	for (enum switched_msr m = 0; m < NSWITCHED; m++)
 		if (have_switched(m))
 			wrmsr(switched_msrs[m], v->switched[m]);
 }
 
-void msr_switch_out(struct vcpu *v)
+void msr_switch_in(const struct vcpu *v, const struct vcpu *held)
 {
+	if (unlikely(!held)) {
+		load_all(v);
+		return;
+	}
+#pragma GCC unroll NSWITCHED
 	for (enum switched_msr m = 0; m < NSWITCHED; m++)
-		if (have_switched(m))
-			v->switched[m] = rdmsr(switched_msrs[m]);
+		if (v->switched[m] != held->switched[m])
+			wrmsr(switched_msrs[m], v->switched[m]);
+}
+
+/* The CPU checks what is written. */
+static enum tf_err write_switched(struct vcpu *v, enum switched_msr m, uint64_t value)
+{
+	if (!wrmsr_safe(switched_msrs[m], value))
+		return TF_EINVAL;
+	v->switched[m] = rdmsr(switched_msrs[m]);
+	return TF_OK;
 }
 
 static bool has_feature(const struct vcpu *v, uint64_t cpuid7_edx) { return v->vm->cpuid.basic[7].edx & cpuid7_edx; }
+static bool has_tsc_aux(const struct vcpu *v) { return vmx_caps.rdtscp && (v->vm->cpuid.extended[1].edx & CPUID_EXT_EDX_RDTSCP); }
 static bool has_tsc_deadline(const struct vcpu *v) { return CPUID_HAS(&v->vm->cpuid, 1, ecx, 24); }
 
 void msr_open_native(struct vcpu *v)
@@ -48,10 +63,11 @@ void msr_open_native(struct vcpu *v)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(in_vmcs); i++)
 		vmx_msr_open(&v->vmx, in_vmcs[i], true, true);
-	/* Not used by the hypervisor, switched with the vCPU; the CPU checks what is written */
+	/* Not used by the hypervisor, switched with the vCPU. SWAPGS writes one; the others are set once, and knowing what they
+	 * are spares each switch to read them. */
 	for (enum switched_msr m = 0; m < NSWITCHED; m++)
-		if (have_switched(m) && (m != SWITCH_TSC_AUX || (v->vm->cpuid.extended[1].edx & CPUID_EXT_EDX_RDTSCP)))
-			vmx_msr_open(&v->vmx, switched_msrs[m], true, true);
+		if (m != SWITCH_TSC_AUX || has_tsc_aux(v))
+			vmx_msr_open(&v->vmx, switched_msrs[m], true, m == SWITCH_KERNEL_GS);
 	/* Read only: the guest's own by the VMCS, or by the TSC offset */
 	vmx_msr_open(&v->vmx, MSR_IA32_TSC, true, false);
 	vmx_msr_open(&v->vmx, MSR_IA32_EFER, true, false);
@@ -240,6 +256,10 @@ static enum tf_err write_msr(struct vcpu *v, uint32_t msr, uint64_t value)
 	}
 	if (msr - MSR_KVM_BASE < 0x100)
 		return kvm_pv_wrmsr(v, msr, value);
+	if (msr - MSR_IA32_STAR <= SWITCH_FMASK - SWITCH_STAR)
+		return write_switched(v, SWITCH_STAR + (msr - MSR_IA32_STAR), value);
+	if (msr == MSR_IA32_TSC_AUX && has_tsc_aux(v))
+		return write_switched(v, SWITCH_TSC_AUX, value);
 	return mtrr_write(&v->mtrr, msr, value);
 }
 

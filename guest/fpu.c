@@ -65,7 +65,7 @@ void fpu_reset(struct vcpu *v)
 	v->xcr0 = 1;
 }
 
-/* The guest may have fewer components enabled in XCR0 than it has live: all are switched. */
+/* The guest may have fewer components enabled in XCR0 than it has live: all are switched, and enabled while nobody's are there. */
 void fpu_save(struct vcpu *v)
 {
 	uint32_t lo = (uint32_t)fpu.xcr0, hi = (uint32_t)(fpu.xcr0 >> 32);
@@ -90,8 +90,6 @@ void fpu_restore(struct vcpu *v)
 		__asm__ volatile("fxrstor64 (%0)" : : "r"(v->fpu) : "memory");
 		return;
 	}
-	if (xgetbv(0) != fpu.xcr0)
-		xsetbv(0, fpu.xcr0);
 	__asm__ volatile("xrstor64 (%0)" : : "r"(v->fpu), "a"(lo), "d"(hi) : "memory");
 	if (v->xcr0 != fpu.xcr0)
 		xsetbv(0, v->xcr0);

@@ -1,7 +1,6 @@
 #include "arch/x86_64/cpu.h"
 #include "arch/x86_64/frames.h"
 #include "arch/x86_64/paging.h"
-#include "arch/x86_64/smp.h"
 #include "arch/x86_64/tsc.h"
 #include "guest/exit.h"
 #include "guest/fpu.h"
@@ -218,47 +217,4 @@ void vcpu_set_entry(struct vcpu *v, const struct load_entry *e)
 		vmcs_write(VMCS_GUEST_EFER, EFER_LME | EFER_LMA);
 		vcpu_enter_ia32e(true);
 	}
-}
-
-void vcpu_switch_out(struct vcpu *v)
-{
-	struct cpu *c = this_cpu();
-
-	if (c->guest != v)
-		return;
-	c->guest = NULL;
-	fpu_save(v);
-	msr_switch_out(v);
-	v->dr[0] = read_dr0();
-	v->dr[1] = read_dr1();
-	v->dr[2] = read_dr2();
-	v->dr[3] = read_dr3();
-	v->dr6 = read_dr6();
-	v->cr2 = read_cr2();
-}
-
-void vcpu_switch_in(struct vcpu *v)
-{
-	struct cpu *c = this_cpu();
-
-	vmx_vcpu_load(&v->vmx);
-	if (c->guest == v)
-		return;
-	if (c->guest)
-		vcpu_switch_out(c->guest);
-	fpu_restore(v);
-	msr_switch_in(v);
-	write_dr0(v->dr[0]);
-	write_dr1(v->dr[1]);
-	write_dr2(v->dr[2]);
-	write_dr3(v->dr[3]);
-	write_dr6(v->dr6);
-	write_cr2(v->cr2);
-	c->guest = v;
-}
-
-void vcpu_release(struct vcpu *v)
-{
-	vcpu_switch_out(v);
-	vmx_vcpu_unload(&v->vmx);
 }

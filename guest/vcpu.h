@@ -26,7 +26,7 @@ struct vm;
 
 enum vcpu_timer { TIMER_LAPIC, TIMER_PIT, TIMER_RTC, TIMER_ACPI, TIMER_WATCHDOG, TIMER_RESTART, NTIMERS };
 
-/* MSRs that the CPU keeps across exits and that are switched with the vCPU. */
+/* MSRs that the CPU keeps across exits and that are switched with the vCPU; the first four by their numbers. */
 enum switched_msr { SWITCH_STAR, SWITCH_LSTAR, SWITCH_CSTAR, SWITCH_FMASK, SWITCH_KERNEL_GS, SWITCH_TSC_AUX, NSWITCHED };
 
 /*
@@ -98,7 +98,7 @@ struct vcpu {
 	struct dev_host lapic_host;
 	hpa_t apic_page;
 
-	uint64_t switched[NSWITCHED];
+	uint64_t switched[NSWITCHED]; /* on a CPU, SWITCH_KERNEL_GS is that CPU's; the others always hold */
 	uint64_t dr[4], dr6, cr2;
 	uint64_t xcr0, xss;
 	uint64_t misc_enable, mcg_status;

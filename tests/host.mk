@@ -19,7 +19,7 @@ HOST_DATA   := $(patsubst %.asm,$(BUILD)/%.asm.o,$(wildcard guest/dsdt_aml.asm))
 # What VM exits do, over a CPU and a VMCS that are data (tests/vtx): linked by the programs that say so.
 HOST_VTX := $(filter-out $(PURE) guest/vm.c guest/mem.c guest/fpu.c guest/entry_failure.c,$(wildcard guest/*.c)) \
             vmx/event.c vmx/bitmap.c vmx/vcpu.c vmx/names.c arch/x86_64/lock.c arch/x86_64/trace_event.c $(wildcard tests/vtx/*.c)
-VTX_PROGRAMS := test_cpuid test_kvm_pv test_vcpu_start test_vtx test_vtx_control test_vtx_events fuzz_exits fuzz_walk
+VTX_PROGRAMS := test_cpuid test_kvm_pv test_switch test_vcpu_start test_vtx test_vtx_control test_vtx_events fuzz_exits fuzz_walk
 
 # Libraries that one program needs besides cmocka: LIBS_<program>.
 LIBS_test_insn_zydis := -lZydis

@@ -108,7 +108,7 @@ void vmx_mitigate_touched(void)
 	test_hook_mitigated(MITIGATE_L1D);
 }
 
-void vmx_mitigate_turn(struct vmx_vcpu *v)
+void vmx_mitigate_turn_needed(struct vmx_vcpu *v)
 {
 	struct vmx_cpu *c = this_cpu()->vmx;
 

@@ -21,7 +21,12 @@ void vmx_mitigate_cpu(void);
 /* Chooses what is done at each entry and exit of this vCPU; its VMCS must be loaded. */
 void vmx_mitigate_vcpu(struct vmx_vcpu *v);
 /* The scheduler gives this CPU to `v`, which will be entered next: what others left in predictors and cache goes. */
-void vmx_mitigate_turn(struct vmx_vcpu *v);
+void vmx_mitigate_turn_needed(struct vmx_vcpu *v);
+static inline void vmx_mitigate_turn(struct vmx_vcpu *v)
+{
+	if (unlikely(vmx_mitigations.plan.flags & (MITIGATE_IBPB | MITIGATE_L1D)))
+		vmx_mitigate_turn_needed(v);
+}
 /* Data of others may have been touched (an interrupt of the machine was handled) while a vCPU has the CPU. */
 void vmx_mitigate_touched(void);
 /* `v` is about to end: whatever comes next at its address is another. */

@@ -153,6 +153,13 @@ void vmx_vcpu_destroy(struct vmx_vcpu *v)
 	frame_free(v->vmcs, 0);
 }
 
+static __attribute__((noinline, cold)) void activate(struct vmx_vcpu *v, struct cpu *c)
+{
+	v->cpu = c;
+	write_host_cpu(c);
+	vmx_vcpu_flush(v);
+}
+
 void vmx_vcpu_load(struct vmx_vcpu *v)
 {
 	struct cpu *c = this_cpu();
@@ -161,13 +168,10 @@ void vmx_vcpu_load(struct vmx_vcpu *v)
 	if (vc->current == v)
 		return;
 	ASSERT(!v->cpu || v->cpu == c);
-	vmx_vmptrld(v->vmcs);
 	vc->current = v;
-	if (!v->cpu) {
-		v->cpu = c;
-		write_host_cpu(c);
-		vmx_vcpu_flush(v);
-	}
+	vmx_vmptrld(v->vmcs);
+	if (unlikely(!v->cpu))
+		activate(v, c);
 }
 
 void vmx_vcpu_unload(struct vmx_vcpu *v)

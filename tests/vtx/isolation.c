@@ -38,8 +38,7 @@ UNSEEN uint32_t machine_open_msr(void)
 {
 	static const uint32_t writable[] = {
 		MSR_IA32_SYSENTER_CS, MSR_IA32_SYSENTER_ESP, MSR_IA32_SYSENTER_EIP, MSR_IA32_FS_BASE, MSR_IA32_GS_BASE,
-		MSR_IA32_STAR, MSR_IA32_LSTAR, MSR_IA32_CSTAR, MSR_IA32_FMASK, MSR_IA32_KERNEL_GS_BASE, MSR_IA32_TSC_AUX,
-		MSR_IA32_PRED_CMD, MSR_IA32_FLUSH_CMD,
+		MSR_IA32_KERNEL_GS_BASE, MSR_IA32_PRED_CMD, MSR_IA32_FLUSH_CMD,
 	};
 	const uint8_t *write = (uint8_t *)phys_to_virt(machine.v->vmx.msr_bitmap) + 0x800;
 

@@ -85,11 +85,30 @@ bool machine_entry_ok(struct vmx_broken *why)
 
 uint64_t rdtsc(void) { return machine.now += 30; }
 uint64_t tsc_from_us(uint64_t us) { return us * (tsc_hz / 1000000); }
+/* What runs natively, C0000080h and those behind it. */
+static uint64_t *native_msr(uint32_t msr)
+{
+	ASSERT(msr - MSR_IA32_EFER < ARRAY_SIZE(machine.native_msrs));
+	return &machine.native_msrs[msr - MSR_IA32_EFER];
+}
 uint64_t rdmsr(uint32_t msr)
 {
-	return msr == MSR_IA32_EFER ? EFER_LME | EFER_LMA | EFER_NXE : msr == MSR_IA32_PAT ? PAGING_PAT : 0;
+	return msr == MSR_IA32_EFER ? EFER_LME | EFER_LMA | EFER_NXE : msr == MSR_IA32_PAT ? PAGING_PAT : *native_msr(msr);
 }
-void wrmsr(uint32_t msr, uint64_t v) { (void)msr, (void)v; }
+void wrmsr(uint32_t msr, uint64_t v)
+{
+	machine.msrs_written++;
+	*native_msr(msr) = v;
+}
+bool wrmsr_safe(uint32_t msr, uint64_t v)
+{
+	bool address = msr == MSR_IA32_LSTAR || msr == MSR_IA32_CSTAR, low = msr == MSR_IA32_FMASK || msr == MSR_IA32_TSC_AUX;
+
+	if ((address && (int64_t)(v << 16) >> 16 != (int64_t)v) || (low && v >> 32))
+		return false;
+	wrmsr(msr, v);
+	return true;
+}
 bool rdmsr_safe(uint32_t msr, uint64_t *v)
 {
 	(void)msr;
@@ -163,7 +182,7 @@ UNSEEN void vmx_vmptrld(hpa_t vmcs)
 void vmx_flush_ept(uint64_t eptp) { (void)eptp; }
 void vmx_flush_vpid(uint16_t vpid) { (void)vpid, machine.flushes++; }
 void vmx_mitigate_vcpu(struct vmx_vcpu *v) { (void)v; }
-void vmx_mitigate_turn(struct vmx_vcpu *v) { (void)v; }
+void vmx_mitigate_turn_needed(struct vmx_vcpu *v) { (void)v; }
 void vmx_mitigate_touched(void) {}
 void vmx_forget_vcpu(const struct vmx_vcpu *v) { (void)v; }
 void vmx_open_spec_ctrl(struct vmx_vcpu *v) { v->spec_ctrl_native = true; }

@@ -43,6 +43,8 @@ struct machine {
 	char stop_reason[288];
 	uint32_t wakes, yields, flushes;  /* what the layer above and the TLB were asked for */
 	uint8_t *ram[2];
+	uint64_t native_msrs[MSR_IA32_TSC_AUX - MSR_IA32_EFER + 1]; /* what the CPU has in those from IA32_EFER on */
+	uint32_t msrs_written;
 	/* The CPU: what a VM entry runs until its exit; writes the exit's fields by machine_set() and returns the reason. */
 	uint32_t (*run)(struct machine *m);
 };

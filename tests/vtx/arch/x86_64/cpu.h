@@ -8,6 +8,7 @@ uint64_t rdtsc(void);
 uint64_t rdmsr(uint32_t msr);
 void wrmsr(uint32_t msr, uint64_t v);
 __must_check bool rdmsr_safe(uint32_t msr, uint64_t *v);
+__must_check bool wrmsr_safe(uint32_t msr, uint64_t v);
 struct cpuid cpuid(uint32_t leaf, uint32_t subleaf);
 /* The caller has checked the value: a #GP here would be the hypervisor's. */
 void xsetbv(uint32_t i, uint64_t v);

@@ -150,7 +150,7 @@ void runq_leave(struct runq *q, struct runq_entity *e, uint32_t to)
 
 static uint64_t percent_ticks(uint64_t ticks, uint32_t percent) { return ticks * 100 / percent; }
 
-static __attribute__((noinline)) void charge_rates(struct runqs *all, struct runq_entity *e, uint64_t spent, uint64_t now)
+static void charge_rates(struct runqs *all, struct runq_entity *e, uint64_t spent, uint64_t now)
 {
 	if (capped(e))
 		e->paid = MAX(e->paid, now - spent - all->slice) + percent_ticks(spent, e->cap);
@@ -165,17 +165,11 @@ static __attribute__((noinline)) void charge_rates(struct runqs *all, struct run
 	e->warp_again = now + WARP_REST * all->slice;
 }
 
-/* The time since the last charge was spent for `e`; `payer` pays. */
-static void charge_to(struct runq *q, struct runq_entity *e, struct runq_entity *payer, uint64_t now)
+__attribute__((noinline)) void runq_charge_more(struct runq *q, struct runq_entity *e, struct runq_entity *payer, uint64_t spent)
 {
-	uint64_t spent = now - q->charged;
-
-	store(&q->charged, now);
-	payer->vtime += virtual_ticks(payer, spent);
-	store(e->ran, *e->ran + spent);
-	if (unlikely(e->rates))
-		charge_rates(q->all, e, spent, now);
-	if (unlikely(heap_holds(&payer->run)))
+	if (e->rates)
+		charge_rates(q->all, e, spent, q->charged);
+	if (heap_holds(&payer->run))
 		enqueue(q, payer);
 }
 
@@ -187,17 +181,6 @@ void runq_advance(struct runq *q, uint64_t now)
 		least = MIN(least, vtime_at(q, q->current, now));
 	if (least != RUNQ_NEVER && before(q->vnow, least))
 		q->vnow = least;
-}
-
-void runq_settle(struct runq *q, uint64_t now)
-{
-	struct runq_entity *e = q->culprit ? q->culprit : q->current;
-
-	if (!e) {
-		store(&q->charged, now);
-		return;
-	}
-	charge_to(q, e, unlikely(q->donor) && e == q->current ? q->donor : e, now);
 }
 
 void runq_switched(struct runq *q, uint64_t now)

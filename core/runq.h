@@ -155,10 +155,11 @@ static inline bool runq_timer_waits(const struct runq *q, uint64_t now)
 struct runq_entity *runq_timer_next(struct runq *q, struct runq_entity *done, uint64_t due, uint64_t now, uint32_t *look);
 
 /*
- * On an idle CPU with timers that are due at `due`, which is now or soon: where there is nothing to decide, as it is one entity's
- * and nobody waits, that one's turn begins at once, and its timer is its own affair. NULL: there is more to it.
+ * With timers that are due at `due`, which is now or, on an idle CPU, soon. Where it is one entity's, and that would be the next
+ * to run if the timer woke it, there is nothing to decide: its turn begins, and the timer is its own affair. NULL: there is more
+ * to it. *look is as runq_pick() has it.
  */
-struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due);
+struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due, uint32_t *look);
 
 /*
  * The current one lets `to` have the rest of its turn, at its own cost, if that waits and may run here. False: it does not.

@@ -25,13 +25,15 @@ void runq_place(struct runq *q, struct runq_entity *e, uint64_t now);
 void runq_leave(struct runq *q, struct runq_entity *e, uint32_t to);
 /* The queue's clock: forward only, with the least virtual time of those that run or wait. */
 void runq_advance(struct runq *q, uint64_t now);
-/* Charges the time since the last charge to whose it was. */
-void runq_settle(struct runq *q, uint64_t now);
+/* What else a charge of so many ticks to `e` changes, for which `payer` paid. */
+void runq_charge_more(struct runq *q, struct runq_entity *e, struct runq_entity *payer, uint64_t spent);
 
 /* runq_wake.c. Somebody waits here, and that is published: an idle CPU that is to look for it; or RUNQ_NOBODY. */
 uint32_t runq_offer(struct runq *q);
 
-/* runq_pick.c. The turn of one whose state is RUNQ_RUNNING begins. */
+/* runq_pick.c. Ends the turn of the current one, which wants to go on. */
+void runq_put_back(struct runq *q, uint64_t now);
+/* The turn of one whose state is RUNQ_RUNNING begins. */
 void runq_begin(struct runq *q, struct runq_entity *e, uint64_t now);
 /* Keeps this queue's clock together with the others'. */
 void runq_keep_together(struct runq *q);
@@ -90,6 +92,30 @@ static inline void dequeue(struct runq *q, struct runq_entity *e)
 		q->favour = NULL;
 }
 
+/* The time since the last charge was spent for `e`; `payer` pays. */
+static inline void charge_to(struct runq *q, struct runq_entity *e, struct runq_entity *payer, uint64_t now)
+{
+	uint64_t spent = now - q->charged;
+
+	store(&q->charged, now);
+	payer->vtime += virtual_ticks(payer, spent);
+	store(e->ran, *e->ran + spent);
+	if (unlikely(e->rates || heap_holds(&payer->run)))
+		runq_charge_more(q, e, payer, spent);
+}
+
+/* Charges the time since the last charge to whose it was. */
+static inline void settle(struct runq *q, uint64_t now)
+{
+	struct runq_entity *e = q->culprit ? q->culprit : q->current;
+
+	if (unlikely(!e)) {
+		store(&q->charged, now);
+		return;
+	}
+	charge_to(q, e, unlikely(q->donor) && e == q->current ? q->donor : e, now);
+}
+
 /* It leaves that queue only under its lock. */
 static inline struct runq *lock_queue_of(struct runqs *all, struct runq_entity *e)
 {
@@ -115,4 +141,10 @@ static inline void mark_idle(struct runq *q)
 static inline bool unmark_idle(struct runqs *all, uint32_t cpu)
 {
 	return __atomic_fetch_and(&all->idle.bits[cpu / 64], ~BIT(cpu % 64), __ATOMIC_SEQ_CST) & BIT(cpu % 64);
+}
+
+static inline void be_busy(struct runq *q)
+{
+	(void)unmark_idle(q->all, q->cpu);
+	q->idle = false;
 }

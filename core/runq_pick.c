@@ -21,8 +21,7 @@ static bool must_pause(const struct runqs *all, const struct runq_entity *e, uin
 	return capped(e) && cap_room(all, e, now) < all->period * e->cap / 100 / CAP_GRAIN;
 }
 
-/* Ends the turn of the current one, which wants to go on. */
-static void put_back(struct runq *q, uint64_t now)
+static inline void put_back(struct runq *q, uint64_t now)
 {
 	struct runq_entity *e = q->current;
 	uint64_t oldest = now - MIN(now, OWED_PERIODS * q->all->period);
@@ -42,6 +41,8 @@ static void put_back(struct runq *q, uint64_t now)
 	}
 }
 
+void runq_put_back(struct runq *q, uint64_t now) { put_back(q, now); }
+
 static void let_go(struct runq *q, uint64_t now)
 {
 	struct heap_node *t;
@@ -56,7 +57,7 @@ static void let_go(struct runq *q, uint64_t now)
 	}
 }
 
-void runq_begin(struct runq *q, struct runq_entity *e, uint64_t now)
+static inline __attribute__((always_inline)) void begin(struct runq *q, struct runq_entity *e, uint64_t now)
 {
 	uint64_t slice = q->all->slice;
 
@@ -70,6 +71,8 @@ void runq_begin(struct runq *q, struct runq_entity *e, uint64_t now)
 		end = MIN(end, now + cap_room(q->all, e, now));
 	store(&q->slice_end, end);
 }
+
+__attribute__((noinline)) void runq_begin(struct runq *q, struct runq_entity *e, uint64_t now) { begin(q, e, now); }
 
 /* The first here, and its place among all: 0 if it has to be now. */
 static struct runq_entity *first_here(struct runq *q, uint64_t now, uint64_t *key)
@@ -178,7 +181,8 @@ static struct runq_entity *decide(struct runq *q, struct runq_entity *last, uint
 	uint64_t end = q->slice_end, key;
 	struct runq_entity *e;
 
-	let_go(q, now);
+	if (unlikely(q->hold.n))
+		let_go(q, now);
 	if (unlikely(q->summoned) && (e = runq_take_summoned(q, now)))
 		return e;
 	if (unlikely(q->favour) && (e = runq_take_favoured(q, last, end, now)))
@@ -198,8 +202,11 @@ static struct runq_entity *decide(struct runq *q, struct runq_entity *last, uint
 		let_go(q, now);
 		e = first_here(q, now, &key); /* it may have gone, or a better one come */
 	}
-	if (e)
-		runq_take_here(q, e, now);
+	if (e) { /* most turns begin so */
+		dequeue(q, e);
+		store(&e->state, RUNQ_RUNNING);
+		begin(q, e, now);
+	}
 	return e;
 }
 
@@ -220,6 +227,8 @@ static struct runq_entity *go_idle(struct runq *q, uint64_t now)
 	uint64_t key;
 	if (!e && (e = first_here(q, now, &key)))
 		runq_take_here(q, e, now);
+	if (e)
+		be_busy(q);
 	return e;
 }
 
@@ -250,31 +259,21 @@ struct runq_entity *runq_pick(struct runq *q, uint64_t now, uint32_t *look)
 
 	*look = q->pass_on = RUNQ_NOBODY;
 	spin_lock(&q->lock);
-	runq_settle(q, now);
+	settle(q, now);
 	runq_advance(q, now);
 	last = q->current;
 	if (last)
 		put_back(q, now);
 	store(&q->resched, false);
-	if (unlikely(q->idle)) {
-		(void)unmark_idle(q->all, q->cpu);
-		q->idle = false;
-	}
+	if (unlikely(q->idle))
+		be_busy(q);
 	e = decide(q, last, now);
-	if (!e)
+	if (unlikely(!e))
 		e = go_idle(q, now);
-	if (e) {
-		if (unlikely(q->idle)) {
-			(void)unmark_idle(q->all, q->cpu);
-			q->idle = false;
-		}
-		publish(q);
-		if (load(&q->all->n) > 1) {
-			runq_keep_together(q);
-			*look = q->pass_on != RUNQ_NOBODY ? q->pass_on : runq_offer(q);
-		}
-	} else {
-		publish(q);
+	publish(q);
+	if (e && load(&q->all->n) > 1) {
+		runq_keep_together(q);
+		*look = q->pass_on != RUNQ_NOBODY ? q->pass_on : runq_offer(q);
 	}
 	spin_unlock(&q->lock);
 	return e;
@@ -284,7 +283,7 @@ void runq_sleep(struct runq *q, uint64_t now)
 {
 	spin_lock(&q->lock);
 	struct runq_entity *e = q->current;
-	runq_settle(q, now);
+	settle(q, now);
 	e->warp = e->timer_from = 0;
 	store(&e->state, RUNQ_ASLEEP);
 	store(&q->current, NULL);

@@ -197,7 +197,7 @@ struct runq_entity *runq_timer_next(struct runq *q, struct runq_entity *done, ui
 	struct heap_node *t = heap_top(&q->timers);
 	bool more = t && t->key <= due;
 	if (!done || more)
-		runq_settle(q, now);
+		settle(q, now);
 	if (more) {
 		store(&q->culprit, NULL);
 		e = container_of(t, struct runq_entity, timer);
@@ -217,35 +217,57 @@ static bool one_due(const struct runq *q, uint64_t now)
 	return q->timers.n && q->timers.slots[0]->key <= now;
 }
 
-struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due)
+/* Would it run next if it woke? All has been charged, and there is no more to its time than its weight. */
+static bool comes_first(const struct runq *q, const struct runq_entity *e)
+{
+	const struct runq_entity *c = q->current;
+
+	if (q->hold.n || q->summoned)
+		return false;
+	if (!c)
+		return first_key(q) == RUNQ_NEVER;
+	return !c->rates && before(e->vtime, c->vtime) && e->vtime < first_key(q) && !q->owed.n && !q->favour;
+}
+
+struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due, uint32_t *look)
 {
 	struct runq_entity *e = NULL;
 
+	*look = RUNQ_NOBODY;
 	spin_lock(&q->lock);
-	if (!q->current && !q->run[0].n && !q->run[1].n && !q->hold.n && !q->summoned && one_due(q, due))
+	if (one_due(q, due))
 		e = container_of(q->timers.slots[0], struct runq_entity, timer);
-	if (!e || e->rates || e->busy) {
-		spin_unlock(&q->lock);
-		return NULL;
-	}
-	runq_settle(q, now);
+	if (!e || e->rates || e->busy)
+		goto more;
+	settle(q, now);
+	if (q->current)
+		runq_advance(q, now);
 	uint64_t least = q->vnow - virtual_ticks(e, q->all->slice);
 	if (before(e->vtime, least))
 		e->vtime = least;
+	if (!comes_first(q, e))
+		goto more;
+	if (q->current) {
+		runq_put_back(q, now);
+		publish(q);
+	}
 	e->since = now;
 	store(&e->state, RUNQ_RUNNING);
 	store(&q->culprit, NULL);
 	runq_turn_timer(q, e);
 	runq_begin(q, e, now);
 	store(&q->resched, false);
-	if (q->idle) {
-		(void)unmark_idle(q->all, q->cpu);
-		q->idle = false;
-	}
-	if (load(&q->all->n) > 1)
+	if (q->idle)
+		be_busy(q);
+	if (load(&q->all->n) > 1) {
 		runq_keep_together(q);
+		*look = runq_offer(q);
+	}
 	spin_unlock(&q->lock);
 	return e;
+more:
+	spin_unlock(&q->lock);
+	return NULL;
 }
 
 uint64_t runq_next_event(struct runq *q)

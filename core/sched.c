@@ -131,9 +131,9 @@ static uint64_t limit_now(const struct sched_cpu *s)
 
 static struct vcpu *current(const struct sched_cpu *s) { return of(s->q.current)->v; }
 
-static void set_limit(struct sched_cpu *s)
+static void set_limit(struct sched_cpu *s, uint64_t now)
 {
-	s->limit.end = MIN(limit_now(s), rdtsc() + RUN_LIMIT_MAX);
+	s->limit.end = MIN(limit_now(s), now + RUN_LIMIT_MAX);
 	run_limit_look(&s->limit, current(s));
 }
 
@@ -142,7 +142,7 @@ static void kicked(void *ctx)
 {
 	(void)ctx;
 	if (mine() && mine()->running)
-		set_limit(mine());
+		set_limit(mine(), rdtsc());
 }
 
 /* Makes a CPU look at its queue, timers and flags again. */
@@ -208,7 +208,7 @@ static void wake(struct vcpu *v)
 		smp_kick((uint32_t)on);
 }
 
-static void deadline(struct vcpu *v)
+static __attribute__((noinline)) void deadline_changed(struct vcpu *v)
 {
 	struct sched_cpu *s = mine();
 
@@ -220,6 +220,12 @@ static void deadline(struct vcpu *v)
 		look_at(runq_deadline(&sched_queues, v->sched));
 	else if (s->running)
 		run_limit_look(&s->limit, v);
+}
+
+static void deadline(struct vcpu *v)
+{
+	if (mine()->timers_of != v || trace_is_on())
+		deadline_changed(v);
 }
 
 static struct vm *vm_of(struct runq_entity *e) { return of(e)->v->vm; }
@@ -257,7 +263,7 @@ static bool yield(struct vcpu *v)
 		if (cpu != RUNQ_NOBODY)
 			look_at(cpu);
 		else if (sched_queues.n == 1 && runq_yield_to(&s->q, &e->e))
-			set_limit(s);
+			set_limit(s, rdtsc());
 		return true;
 	}
 	return false;
@@ -293,6 +299,13 @@ uint64_t sched_idle_ticks(uint32_t cpu) { return ((const struct sched_cpu *)cpus
 
 /* --- the loop */
 
+static void timers_due(struct sched_cpu *s, struct vcpu *v, uint64_t now)
+{
+	s->timers_of = v;
+	vcpu_timers_due(v, now);
+	s->timers_of = NULL;
+}
+
 /* Each deadline once: a device that asks for the past again gets its turn at the next look. Its owner pays. */
 static void run_timers(struct sched_cpu *s, uint64_t now)
 {
@@ -304,23 +317,24 @@ static void run_timers(struct sched_cpu *s, uint64_t now)
 		look_at(look);
 		if (!e)
 			return;
-		s->timers_of = of(e)->v;
-		vcpu_timers_due(s->timers_of, now);
-		s->timers_of = NULL;
+		timers_due(s, of(e)->v, now);
 	}
 }
 
-static void do_work(struct sched_cpu *s, uint64_t (*work)(void))
+static bool work_due(const struct sched_cpu *s, uint64_t now)
 {
-	uint64_t now = rdtsc();
+	return __atomic_load_n(&s->poked, __ATOMIC_RELAXED) || now >= __atomic_load_n(&s->work_at, __ATOMIC_RELAXED);
+}
 
-	if (likely(!__atomic_load_n(&s->poked, __ATOMIC_RELAXED) && now < __atomic_load_n(&s->work_at, __ATOMIC_RELAXED)))
-		return;
+/* Returns when it was done. */
+static uint64_t do_work(struct sched_cpu *s, uint64_t (*work)(void), uint64_t now)
+{
 	__atomic_store_n(&s->poked, false, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&s->work_at, DEV_NEVER, __ATOMIC_SEQ_CST);
 	uint64_t at = work(), after = rdtsc();
 	(void)work_earlier(s, MIN(at, after + s->breath));
 	runq_skip(&s->q, after - now); /* nobody's time */
+	return after;
 }
 
 /* Sleeps until an interrupt; the local APIC's timer stands for the next deadline, or work. */
@@ -385,7 +399,7 @@ static void run(struct sched_cpu *s, struct vcpu *v)
 	s->undisturbed = now + s->least;
 	s->running = true;
 	s->limit.crowded = unlikely(v->vmx.pause_exits) && sibling_waits(v);
-	set_limit(s);
+	set_limit(s, now);
 	enum run_result result = vcpu_run(v, &s->limit);
 	s->running = false;
 	__atomic_store_n(&v->on_cpu, NO_CPU, __ATOMIC_SEQ_CST);
@@ -403,17 +417,30 @@ static void run(struct sched_cpu *s, struct vcpu *v)
 	}
 }
 
-/* Out of idleness, for a timer that is due, or will be when all is ready for it. False: there is something to decide. */
+/*
+ * The owner of a timer that is due gets the CPU with it. On an idle CPU that is when the timer will be due once all is ready for
+ * it, and the vCPU awaits it (guest/run.c). False: there is something to decide.
+ */
 static bool resume(struct sched_cpu *s, uint64_t now)
 {
-	struct runq_entity *e = runq_resume(&s->q, now, now + s->limit.lead);
+	struct runq_entity *last = s->q.current;
+	uint32_t offer;
+	struct runq_entity *e = runq_resume(&s->q, now, last ? now : now + s->limit.lead, &offer);
 
 	if (!e)
 		return false;
+	look_at(offer);
+	if (last)
+		turn_lost(of(last)->v);
 	if (trace_is_on())
 		note(TRACE_SWITCH, of(e)->v);
 	begin(s, e);
-	run(s, of(e)->v);
+	struct vcpu *v = of(e)->v;
+	if (last) {
+		__atomic_store_n(&v->on_cpu, (int32_t)s->q.cpu, __ATOMIC_SEQ_CST); /* what they ask of it is for this turn */
+		timers_due(s, v, now);
+	}
+	run(s, v);
 	return true;
 }
 
@@ -431,19 +458,22 @@ void sched_run(uint64_t (*work)(void))
 		interrupt_window();
 		if (unlikely(__atomic_load_n(&s->look, __ATOMIC_RELAXED)))
 			__atomic_store_n(&s->look, false, __ATOMIC_SEQ_CST);
-		if (work)
-			do_work(s, work);
 		uint64_t now = rdtsc();
-		if (!s->q.current && runq_timer_waits(&s->q, now + s->limit.lead) && resume(s, now))
-			continue;
-		if (runq_timer_waits(&s->q, now)) {
-			run_timers(s, now);
-			now = rdtsc();
+		if (unlikely(work_due(s, now)) && work)
+			now = do_work(s, work, now);
+		if (unlikely(runq_timer_waits(&s->q, now + s->limit.lead))) {
+			if ((!s->q.current || runq_timer_waits(&s->q, now)) && resume(s, now))
+				continue;
+			if (runq_timer_waits(&s->q, now)) {
+				run_timers(s, now);
+				now = rdtsc();
+			}
 		}
 		if (!runq_goes_on(&s->q, now)) {
 			struct runq_entity *last = s->q.current, *e = runq_pick(&s->q, now, &offer);
 
-			look_at(offer);
+			if (unlikely(offer != RUNQ_NOBODY))
+				look_at(offer);
 			if (last && last != e)
 				turn_lost(of(last)->v);
 			if (!e) {

@@ -74,14 +74,19 @@ static void look_at(struct sim *s, uint32_t cpu)
 
 static uint64_t drawn(const struct sim_vcpu *v, uint64_t ticks) { return v->vary ? 1 + rng() % (2 * ticks) : ticks; }
 
+static void begin_work(struct sim_vcpu *v)
+{
+	v->woken = v->sim->now;
+	v->left = v->run ? drawn(v, v->run) : RUNQ_NEVER;
+}
+
 void sim_wake(struct sim_vcpu *v)
 {
 	struct sim *s = v->sim;
 
 	if (v->e.state != RUNQ_ASLEEP)
 		return;
-	v->woken = s->now;
-	v->left = v->run ? drawn(v, v->run) : RUNQ_NEVER;
+	begin_work(v);
 	look_at(s, runq_wake(&s->all, &v->e, s->now));
 }
 
@@ -160,6 +165,26 @@ static void run_timers(struct sim *s, struct sim_cpu *c)
 	}
 }
 
+/* As resume() of core/sched.c does it. */
+static bool resume(struct sim *s, struct sim_cpu *c)
+{
+	const struct runq_entity *last = c->q.current;
+	uint32_t look;
+
+	if (!runq_timer_waits(&c->q, s->now))
+		return false;
+	struct runq_entity *e = runq_resume(&c->q, s->now, s->now, &look);
+	if (!e)
+		return false;
+	struct sim_vcpu *v = container_of(e, struct sim_vcpu, e);
+	v->deadline = RUNQ_NEVER;
+	begin_work(v);
+	c->resumes++;
+	c->switches += e != last;
+	look_at(s, look);
+	return true;
+}
+
 static void enter_guest(struct sim *s, struct sim_cpu *c)
 {
 	struct sim_vcpu *v = container_of(c->q.current, struct sim_vcpu, e);
@@ -196,8 +221,10 @@ static void step(struct sim *s, struct sim_cpu *c)
 		c->idle += s->now - c->idle_since;
 	c->idle_since = RUNQ_NEVER;
 	leave_guest(s, c);
-	run_timers(s, c);
-	if (!runq_goes_on(&c->q, s->now)) {
+	bool resumed = resume(s, c);
+	if (!resumed)
+		run_timers(s, c);
+	if (!resumed && !runq_goes_on(&c->q, s->now)) {
 		struct runq_entity *last = c->q.current, *e = runq_pick(&c->q, s->now, &offer);
 
 		c->picks++;

@@ -38,7 +38,7 @@ struct sim_cpu {
 	struct sim_vcpu *running;
 	uint64_t resumed;           /* `running` runs since */
 	uint64_t idle, idle_since;
-	uint64_t picks, switches;
+	uint64_t picks, resumes, switches;
 };
 
 struct sim {

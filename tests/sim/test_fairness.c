@@ -159,6 +159,7 @@ static void sleepers(void **state)
 		assert_true(i >= 4 || got > 0.085);
 	}
 	assert_int_equal(s->wrongly_idle, 0);
+	assert_true(s->cpus[0].resumes > 0 && s->cpus[0].picks > 0); /* by their timers, and by decisions */
 	sim_free(s);
 }
 

@@ -41,6 +41,14 @@ def test_a_guest_that_dies_at_once_for_ever_is_slowed_down(images, boot, payload
     echo_answers(machine)
 
 
+def test_with_nobody_else_it_is_started_again_too(images, boot, payload):
+    conf = payload_conf("bad", "crash.elf", "triple", memory="4M", extra="on_exit = restart\n")
+    machine = boot(images.trefoil(conf, {"crash.elf": payload("crash")}))
+    for seconds in (1, 2):
+        machine.expect(rf"vm=bad event=restart-delayed delay={seconds}000000\b", 30)
+        machine.expect(r"vm=bad event=started", 30)
+
+
 def test_who_asks_for_what_there_is_not(images, boot, payload):
     """More memory than the machine has, more CPUs than there can be, a line that another has: the neighbour alone starts."""
     conf = neighbour_conf(extra="console = com2\n") \

@@ -303,6 +303,97 @@ static void timers_wait_with_who_waits(void **state)
 	assert_true(runq_timer_waits(&q[0], now + 1));
 }
 
+static struct runq_entity *resume(uint64_t due) { return runq_resume(&q[0], now, due, &look); }
+
+static void timer_of(unsigned i, uint64_t at)
+{
+	vcpus[i].deadline = at;
+	(void)runq_deadline(&all, &vcpus[i].e);
+}
+
+/* Its timer is due: what would have been decided once it woke is done at once, with the same charges. */
+static void who_has_a_timer_goes_on_with_it(void **state)
+{
+	(void)state;
+	machine(1);
+	struct runq_entity *a = plain(100, 1), *b = plain(100, 1);
+	(void)runq_wake(&all, b, now);
+	assert_ptr_equal(pick(0, 0), b);
+	timer_of(0, now + 100);
+	assert_null(resume(now)); /* not due */
+	now += SLICE;
+	assert_ptr_equal(resume(now), a);
+	assert_int_equal(a->state, RUNQ_RUNNING);
+	assert_int_equal(b->state, RUNQ_QUEUED);
+	assert_false(runq_timer_waits(&q[0], RUNQ_NEVER - 1)); /* its own affair */
+	assert_int_equal(vcpus[1].ran, SLICE);
+	assert_int_equal(q[0].slice_end, now + SLICE);
+	runq_sleep(&q[0], now += 300);
+	assert_int_equal(vcpus[0].ran, 300);
+	assert_ptr_equal(pick(0, 10), b);
+	runq_switched(&q[0], now += 20);
+	assert_int_equal(vcpus[0].ran, 330); /* and what it took to go on */
+	assert_int_equal(vcpus[1].ran, SLICE);
+	timer_of(0, now);
+	runq_sleep(&q[0], now);
+	assert_ptr_equal(resume(now), a);
+	runq_sleep(&q[0], now += 40);
+	assert_int_equal(vcpus[0].ran, 370); /* not the one that went to sleep just before */
+	assert_int_equal(vcpus[1].ran, SLICE);
+}
+
+/* Where it would not have the CPU at once, or more than one thing is asked for, it is runq_pick()'s to decide. */
+static void a_timer_decides_nothing(void **state)
+{
+	struct runq_entity *a, *b, *c;
+
+	(void)state;
+	for (unsigned why = 0; why < 6; why++) {
+		machine(1);
+		a = vcpu(100, 1, (struct runq_entity){ .low = why == 1 });
+		b = vcpu(100, 1, (struct runq_entity){ .reservation = why == 2 ? 10 : 0 });
+		c = plain(100, 1);
+		if (why == 0) { /* it is ahead of who runs */
+			(void)runq_wake(&all, a, now);
+			assert_ptr_equal(pick(0, 0), a);
+			runq_sleep(&q[0], now += 4 * SLICE);
+		}
+		(void)runq_wake(&all, b, now);
+		assert_ptr_equal(pick(0, 0), b);
+		runq_switched(&q[0], now);
+		now += why == 0 ? 1 : SLICE;
+		if (why == 3) { /* somebody waits who comes before it */
+			(void)runq_wake(&all, c, now);
+			a->vtime = c->vtime + 1;
+		}
+		if (why == 4) /* another timer */
+			timer_of(2, now);
+		if (why == 5) /* its CPU works on its timers */
+			a->busy = true;
+		timer_of(0, now);
+		assert_null(resume(now));
+		assert_ptr_equal(q[0].current, b);
+		assert_int_equal(a->state, RUNQ_ASLEEP);
+		assert_true(runq_timer_waits(&q[0], now));
+	}
+}
+
+/* The one that loses the CPU by it is offered to one that is idle. */
+static void who_loses_the_cpu_to_a_timer_is_offered(void **state)
+{
+	(void)state;
+	machine(2);
+	struct runq_entity *a = plain(100, 1), *b = plain(100, 3);
+	assert_null(pick(1, 0));
+	timer_of(0, now + SLICE);
+	(void)runq_wake(&all, b, now);
+	assert_ptr_equal(pick(0, 0), b);
+	now += SLICE;
+	assert_ptr_equal(resume(now), a);
+	assert_int_equal(look, 1);
+	assert_ptr_equal(pick(1, 0), b);
+}
+
 /* A storm of timers of one that sleeps: each is charged, and soon they wait until it is due. */
 static void timers_of_a_sleeper_cost_it(void **state)
 {
@@ -467,16 +558,16 @@ static void resumes_for_a_timer(void **state)
 	machine(1);
 	struct runq_entity *a = sleeper(1000, (struct runq_entity){ 0 });
 	assert_null(pick(0, 0));
-	assert_null(runq_resume(&q[0], now, now + 999));
+	assert_null(resume(now + 999));
 	now += 900;
-	assert_ptr_equal(runq_resume(&q[0], now, now + 100), a);
+	assert_ptr_equal(resume(now + 100), a);
 	assert_ptr_equal(q[0].current, a);
 	assert_int_equal(a->state, RUNQ_RUNNING);
 	assert_false(heap_holds(&a->timer));
 	assert_true(runq_claimed(&q[0]) && !q[0].idle); /* and is not to be found idle any more */
 	assert_int_equal(vcpus[0].ran, 0); /* the CPU was idle */
 	assert_true(runq_goes_on(&q[0], now));
-	assert_null(runq_resume(&q[0], now, now)); /* somebody runs */
+	assert_null(resume(now)); /* somebody runs */
 	runq_sleep(&q[0], now += 50);
 	assert_int_equal(vcpus[0].ran, 50);
 	assert_int_equal(runq_next_event(&q[0]), now + 50);
@@ -489,17 +580,17 @@ static void decides_where_there_is_more(void **state)
 	struct runq_entity *a = sleeper(10, (struct runq_entity){ 0 });
 	(void)sleeper(20, (struct runq_entity){ 0 });
 	assert_null(pick(0, 0));
-	assert_null(runq_resume(&q[0], now, now + 20));
-	assert_ptr_equal(runq_resume(&q[0], now, now + 19), a);
+	assert_null(resume(now + 20));
+	assert_ptr_equal(resume(now + 19), a);
 	machine(1); /* somebody waits */
 	(void)sleeper(10, (struct runq_entity){ 0 });
 	assert_null(pick(0, 0));
 	(void)runq_wake(&all, plain(100, 1), now);
-	assert_null(runq_resume(&q[0], now, now + 10));
+	assert_null(resume(now + 10));
 	machine(1); /* it has a cap */
 	(void)sleeper(10, (struct runq_entity){ .cap = 50 });
 	assert_null(pick(0, 0));
-	assert_null(runq_resume(&q[0], now, now + 10));
+	assert_null(resume(now + 10));
 }
 
 int main(void)
@@ -510,7 +601,9 @@ int main(void)
 		cmocka_unit_test(idle_takes_who_waits), cmocka_unit_test(moves_only_for_more_than_a_slice),
 		cmocka_unit_test(a_cap_makes_it_wait), cmocka_unit_test(a_reservation_goes_first),
 		cmocka_unit_test(low_latency_comes_first_for_a_while), cmocka_unit_test(dedicated_cpu),
-		cmocka_unit_test(timers_wait_with_who_waits), cmocka_unit_test(timers_of_a_sleeper_cost_it),
+		cmocka_unit_test(timers_wait_with_who_waits), cmocka_unit_test(who_has_a_timer_goes_on_with_it),
+		cmocka_unit_test(a_timer_decides_nothing), cmocka_unit_test(who_loses_the_cpu_to_a_timer_is_offered),
+		cmocka_unit_test(timers_of_a_sleeper_cost_it),
 		cmocka_unit_test(yields), cmocka_unit_test(yields_to_one_elsewhere),
 		cmocka_unit_test(one_is_summoned_beside_another), cmocka_unit_test(one_that_waits_here_is_summoned_elsewhere),
 		cmocka_unit_test(clocks_stay_together), cmocka_unit_test(resumes_for_a_timer),

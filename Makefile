@@ -47,9 +47,9 @@ all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso
 
 # What an exit, an interrupt or a switch runs is compiled for speed, the rest for size. There only functions with buffers have a
 # stack canary, and only functions are aligned.
-HOT := vmx/event.c $(addprefix guest/,run.c cpuid.c bus.c mmio.c mmio_again.c irq.c fpu.c timers.c) \
-       $(addprefix guest/dev/,vacpi.c vpic.c vuart.c vioapic.c) lib/heap.c lib/ring.c lib/string.c arch/x86_64/irq.c core/sched.c \
-       $(filter-out guest/exit_cr.c,$(wildcard guest/exit*.c)) $(wildcard guest/dev/vlapic*.c guest/dev/vpit*.c core/runq*.c)
+HOT := vmx/event.c $(addprefix guest/,run.c cpuid.c bus.c mmio.c mmio_again.c irq.c fpu.c switch.c timers.c) \
+       $(addprefix guest/dev/,vacpi.c vuart.c vioapic.c) lib/heap.c lib/ring.c lib/string.c arch/x86_64/irq.c core/sched.c \
+       $(filter-out guest/exit_cr.c guest/exit_event.c,$(wildcard guest/exit*.c)) $(wildcard guest/dev/vlapic*.c guest/dev/vpit*.c) $(filter-out core/runq_yield.c,$(wildcard core/runq*.c))
 $(foreach h,$(HOT),$(eval $(BUILD)/$(h:.c=.o): OPTIMISE := -O2 -fstack-protector -falign-jumps=1 -falign-loops=1 -falign-labels=1))
 OPTIMISE = -Oz
 

@@ -247,6 +247,9 @@ struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due, uint
 		e->vtime = least;
 	if (!comes_first(q, e))
 		goto more;
+	if (q->idle && !unmark_idle(q->all, q->cpu)) /* somebody who waits elsewhere has been offered it */
+		goto more;
+	q->idle = false;
 	if (q->current) {
 		runq_put_back(q, now);
 		publish(q);
@@ -257,8 +260,6 @@ struct runq_entity *runq_resume(struct runq *q, uint64_t now, uint64_t due, uint
 	runq_turn_timer(q, e);
 	runq_begin(q, e, now);
 	store(&q->resched, false);
-	if (q->idle)
-		be_busy(q);
 	if (load(&q->all->n) > 1) {
 		runq_keep_together(q);
 		*look = runq_offer(q);

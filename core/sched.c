@@ -440,7 +440,9 @@ static bool resume(struct sched_cpu *s, uint64_t now)
 		__atomic_store_n(&v->on_cpu, (int32_t)s->q.cpu, __ATOMIC_SEQ_CST); /* what they ask of it is for this turn */
 		timers_due(s, v, now);
 	}
+	s->limit.resumed = !last;
 	run(s, v);
+	s->limit.resumed = false;
 	return true;
 }
 

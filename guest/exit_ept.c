@@ -109,7 +109,7 @@ enum action exit_ept_violation(struct vcpu *v)
 	if (unlikely(!(qual & EPTV_LINEAR_VALID)))
 		return mmio_emulate(v);
 	uint64_t gpa = vmcs_read(VMCS_GUEST_PHYS);
-	const struct insn *i = gpa % PAGE_SIZE <= PAGE_SIZE - 4 ? mmio_again(v) : NULL;
+	const struct insn *i = mmio_again(v, gpa % PAGE_SIZE);
 	return i ? mmio_move(v, i, gpa) : mmio_emulate_at(v, vmcs_read(VMCS_GUEST_LINEAR), gpa);
 }
 
@@ -128,7 +128,7 @@ enum action exit_apic_access(struct vcpu *v)
 	if (APIC_ACCESS_TYPE(qual) > APIC_ACCESS_WRITE)
 		return mmio_emulate(v);
 	uint32_t offset = APIC_ACCESS_OFFSET(qual);
-	const struct insn *i = offset % APIC_SLOT ? NULL : mmio_again(v);
+	const struct insn *i = offset % APIC_SLOT ? NULL : mmio_again(v, offset);
 	return i ? mmio_move_apic(v, i, offset) : mmio_emulate_apic(v, offset);
 }
 

@@ -160,7 +160,7 @@ void vcpu_deliver(struct vcpu *v)
 {
 	bool window = v->watched, nmi_window = false;
 
-	vcpu_take_posted(v);
+	vcpu_take_posted(v); /* what has come since the request for this look was taken */
 	if (v->nmi_pending) {
 		if (!vmx_nmi_allowed(&v->vmx))
 			nmi_window = true;

@@ -14,8 +14,8 @@ enum action mmio_emulate_apic(struct vcpu *v, uint32_t offset);
 /* The same where the CPU has said which translation it made. */
 enum action mmio_emulate_at(struct vcpu *v, uint64_t linear, uint64_t gpa);
 
-/* The MOV at RIP, if it is known to be the simple one that was there before; or NULL. */
-const struct insn *mmio_again(struct vcpu *v);
+/* The MOV at RIP, which accesses `offset` in a page, if it is known to be the simple one that was there before; or NULL. */
+const struct insn *mmio_again(struct vcpu *v, uint64_t offset);
 /* Does it: the access is to a device's memory, or to a register of the local APIC in its page. */
 enum action mmio_move(struct vcpu *v, const struct insn *i, uint64_t gpa);
 enum action mmio_move_apic(struct vcpu *v, const struct insn *i, uint32_t offset);

@@ -30,11 +30,27 @@ struct decoded *mmio_decoded(struct vcpu *v, uint64_t rip)
 	return d[0].rip == rip ? &d[0] : d[1].rip == rip ? &d[1] : NULL;
 }
 
-const struct insn *mmio_again(struct vcpu *v)
+/* Does the operand begin at a page, as far as that is easily told? An access that crosses into a page begins before it. */
+static bool begins_page(const struct vcpu *v, const struct insn *i)
+{
+	uint64_t address = (uint64_t)i->disp;
+
+	if (i->seg >= SEG_FS || i->base == RSP || i->rip_relative || i->addrsize != 8)
+		return false;
+	if (i->base != INSN_NO_REG)
+		address += v->vmx.gpr[i->base];
+	if (i->index != INSN_NO_REG)
+		address += v->vmx.gpr[i->index] * i->scale;
+	return address % PAGE_SIZE == 0;
+}
+
+const struct insn *mmio_again(struct vcpu *v, uint64_t offset)
 {
 	const struct decoded *d = mmio_decoded(v, vmcs_read(VMCS_GUEST_RIP));
 
-	return d && d->noted && as_noted(&d->note) && !breakpoints_armed() ? &d->insn : NULL;
+	if (!d || !d->noted || !as_noted(&d->note) || breakpoints_armed() || offset > PAGE_SIZE - sizeof(uint32_t))
+		return NULL;
+	return likely(offset) || begins_page(v, &d->insn) ? &d->insn : NULL;
 }
 
 /* A register of 32 bits on one side; not RSP, whose value is in the VMCS. */

@@ -96,7 +96,8 @@ static inline __attribute__((always_inline)) enum served serve_requests(struct v
 		if (!vcpu_has_event(v))
 			return SERVED_SLEEP;
 		v->halted = false;
-		(void)kvm_pv_take_kick(v); /* this was for it */
+		if (kvm_pv_kicked(&v->kvm))
+			(void)kvm_pv_take_kick(v); /* this was for it */
 	}
 	vcpu_deliver(v);
 	if (unlikely(v->kvm.eoi_left))
@@ -245,10 +246,12 @@ static __attribute__((noinline, cold)) enum run_result run_traced(struct vcpu *v
 /* A sleeper that was woken early enough for its timer waits for it here, where all is ready. How early that is to be is learnt. */
 static uint64_t await_deadline(struct run_limit *limit, uint64_t now, uint64_t due)
 {
-	if (now > due)
-		limit->lead = (uint32_t)MIN(limit->lead + (now - due) / 4 + 1, tsc_from_us(LEAD_MAX_US));
-	else
+	uint64_t most = tsc_from_us(LEAD_MAX_US);
+
+	if (now < due)
 		limit->lead -= (uint32_t)MIN((due - now) / 16, (uint64_t)limit->lead);
+	else if (now - due < most) /* or it had been held up by something else */
+		limit->lead = (uint32_t)MIN(limit->lead + (now - due) / 4 + 1, most);
 	while (now < due) {
 		__builtin_ia32_pause();
 		now = rdtsc();
@@ -257,11 +260,11 @@ static uint64_t await_deadline(struct run_limit *limit, uint64_t now, uint64_t d
 }
 
 /* What is due as its turn begins. True: something was. */
-static inline bool run_timers(struct vcpu *v, struct run_limit *limit, bool sleeps)
+static inline bool run_timers(struct vcpu *v, struct run_limit *limit)
 {
 	uint64_t now = rdtsc(), due = __atomic_load_n(&v->next_deadline, __ATOMIC_RELAXED);
 
-	if (sleeps && due <= now + limit->lead)
+	if (limit->resumed && !vcpu_due(v) && due <= now + limit->lead)
 		now = await_deadline(limit, now, due);
 	if (due > now)
 		return false;
@@ -272,7 +275,7 @@ static inline bool run_timers(struct vcpu *v, struct run_limit *limit, bool slee
 /* It may be for the end of what was armed while it ran, or for its restart. */
 static __attribute__((noinline, cold)) enum run_result not_running(struct vcpu *v, struct run_limit *limit)
 {
-	(void)run_timers(v, limit, true);
+	(void)run_timers(v, limit);
 	return __atomic_load_n(&v->vm->state, __ATOMIC_ACQUIRE) == VM_STARTING ? start(v) : RUN_STOPPED;
 }
 
@@ -286,7 +289,7 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 	vmx_mitigate_turn(&v->vmx);
 	if (unlikely(v->vmx.pause_exits))
 		vmx_set_proc(&v->vmx, limit->crowded ? PROC_PAUSE_EXIT : 0, limit->crowded ? 0 : PROC_PAUSE_EXIT);
-	if (run_timers(v, limit, v->halted))
+	if (run_timers(v, limit))
 		run_limit_look(limit, v);
 	vcpu_request(v, REQ_EVENT); /* whatever came while it did not have the CPU */
 	enum run_result result = trace_is_on() ? run_traced(v, limit) : run(v, limit, false);

@@ -132,6 +132,7 @@ struct run_limit {
 	uint64_t end;    /* TSC, at most RUN_LIMIT_MAX from when it is set; 0 makes the vCPU return at once */
 	uint64_t until;  /* `end`, or a deadline of the vCPU's own that comes before it */
 	uint32_t lead;   /* ticks that a CPU needs to get out of idleness: so much before a deadline it begins */
+	bool resumed;    /* its turn begins so much before its deadline, or later, and for nothing else */
 	bool crowded;    /* a sibling waits for a CPU: a vCPU that only spins need not have this one */
 	uint64_t armed;  /* without a preemption timer: what the local APIC timer is set to */
 };

@@ -199,7 +199,14 @@ vmx_exit_careful:
         add     rsp, 8
 .done:
         lfence                  ; none of the branches above is passed by speculation
-        clc
+%assign n 8
+%rep 8
+        xor     r%[n]d, r%[n]d  ; nor do the guest's values steer what speculation does next
+%assign n n + 1
+%endrep
+        xor     esi, esi
+        xor     edx, edx
+        xor     eax, eax        ; CF = 0
         jmp     leave_frame
 
 ; void vmx_fill_rsb(void)

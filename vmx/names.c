@@ -32,7 +32,7 @@ const char *vmx_exit_name(uint32_t reason)
 {
 	uint32_t basic = reason & 0xffff;
 
-	if (reason == EXIT_NONE)
+	if (reason == EXIT_NONE || reason == EXIT_NKINDS) /* the latter: none since its turn began */
 		return "none";
 	return basic < EXIT_NKINDS && exit_names[basic] ? exit_names[basic] : "unknown";
 }

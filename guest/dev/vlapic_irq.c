@@ -27,7 +27,8 @@ static inline bool any(const struct vlapic *l, uint32_t base)
 }
 
 int vlapic_highest_irr(const struct vlapic *l) { return highest_below(l, APIC_IRR, 8); }
-int vlapic_highest_isr(const struct vlapic *l) { return highest_below(l, APIC_ISR, 8); }
+/* Mostly none is in service. */
+int vlapic_highest_isr(const struct vlapic *l) { return any(l, APIC_ISR) ? highest_below(l, APIC_ISR, 8) : -1; }
 bool vlapic_requested(const struct vlapic *l, uint8_t vector) { return apic_vector_test(l, APIC_IRR, vector); }
 
 /* SDM 3A, "Task and Processor Priorities" */
@@ -184,7 +185,7 @@ void vlapic_eoi_done(struct vlapic *l, uint8_t vector)
 
 void vlapic_eoi(struct vlapic *l)
 {
-	int vector = vlapic_highest_isr(l);
+	int vector = highest_below(l, APIC_ISR, 8);
 	if (vector < 0)
 		return;
 	apic_reg_t *isr = apic_vector_reg(l, APIC_ISR, (uint8_t)vector);

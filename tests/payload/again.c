@@ -8,6 +8,7 @@
 #define TPR     (LAPIC + LAPIC_TPR)
 #define OFFSET  0x7f8
 #define ROUNDS  3
+#define ABSENT  0xd0000000ull
 #define MANY    24
 #define PTE_A   BIT(5)
 #define RW      (PTE_P | PTE_W)
@@ -108,7 +109,7 @@ static void accessed_flag(void)
 	print("accessed: %d\n", (window_pt[0] & PTE_A) != 0);
 }
 
-static void across_pages(void)
+static void code_across_pages(void)
 {
 	uint8_t *end = first + PAGE - 1;
 
@@ -121,6 +122,29 @@ static void across_pages(void)
 	cpuid(0, 0);
 	call_at("across to another page", &load, WINDOW + PAGE - 1);
 	window_set(1, 0);
+}
+
+/* What is known accesses RAM and what is behind it at once. */
+static void operand_across_pages(void)
+{
+	static uint32_t ram[PAGE / 4] __attribute__((aligned(4096)));
+	uint64_t end = WINDOW + 3 * PAGE;
+
+	map(first);
+	window_set(2, (uint64_t)ram | RW);
+	window_set(3, ABSENT | RW);
+	for (unsigned i = 1; i < 4; i++) {
+		ram[PAGE / 4 - 1] = 0x76543210;
+		put(first + OFFSET, &load);
+		call_at("before", &load, WINDOW + OFFSET);
+		print("across: %x\n", ((access_fn)(WINDOW + OFFSET))(end - i, 0));
+		put(first + OFFSET, &store);
+		call_at("before", &store, WINDOW + OFFSET);
+		((access_fn)(WINDOW + OFFSET))(end - i, 0xa1b2c3d4);
+		print("across: %x\n", ram[PAGE / 4 - 1]);
+	}
+	window_set(2, 0);
+	window_set(3, 0);
 }
 
 static void many(void)
@@ -146,7 +170,8 @@ void payload_main(void)
 	mapped_anew();
 	reached_by_other_tables();
 	accessed_flag();
-	across_pages();
+	code_across_pages();
+	operand_across_pages();
 	many();
 	window_set(0, 0);
 	mmio_write(TPR, 0);

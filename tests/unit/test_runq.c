@@ -587,6 +587,11 @@ static void decides_where_there_is_more(void **state)
 	assert_null(pick(0, 0));
 	(void)runq_wake(&all, plain(100, 1), now);
 	assert_null(resume(now + 10));
+	machine(1); /* another CPU has chosen this one for somebody who waits */
+	(void)sleeper(10, (struct runq_entity){ 0 });
+	assert_null(pick(0, 0));
+	assert_true(unmark_idle(&all, 0));
+	assert_null(resume(now + 10));
 	machine(1); /* it has a cap */
 	(void)sleeper(10, (struct runq_entity){ .cap = 50 });
 	assert_null(pick(0, 0));

@@ -204,7 +204,8 @@ class BochsScreen(Screen, Rfb):
             self._changed.wait_for(lambda: self._updates > before, UPDATE_SECONDS)
             picture = self._image.crop((0, HEADER_BAR, self.width, self.height - STATUS_BAR))
         # Its pixels are said to be BGR233, and are so where Bochs has converted them; a palette gives RGB332.
-        fields = RGB332 if picture.height == TEXT_HEIGHT else BGR233
+        text = picture.height == TEXT_HEIGHT or not picture.crop((0, TEXT_HEIGHT, *picture.size)).getbbox()
+        fields = RGB332 if text else BGR233
         return Image.merge("RGB", [picture.point([round(255 * (v >> shift & most) / most) for v in range(256)])
                                    for shift, most in fields])
 

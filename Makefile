@@ -49,7 +49,8 @@ all: $(BUILD)/trefoil.elf $(BUILD)/trefoil.iso
 # stack canary, and only functions are aligned.
 HOT := vmx/event.c $(addprefix guest/,run.c cpuid.c bus.c mmio.c mmio_again.c irq.c fpu.c switch.c timers.c) \
        $(addprefix guest/dev/,vacpi.c vuart.c vioapic.c) lib/heap.c lib/ring.c lib/string.c arch/x86_64/irq.c core/sched.c \
-       $(filter-out guest/exit_cr.c guest/exit_event.c,$(wildcard guest/exit*.c)) $(wildcard guest/dev/vlapic*.c guest/dev/vpit*.c) $(filter-out core/runq_yield.c,$(wildcard core/runq*.c))
+       $(filter-out guest/exit_cr.c guest/exit_event.c core/runq_yield.c, \
+           $(wildcard guest/exit*.c guest/dev/vlapic*.c guest/dev/vpit*.c core/runq*.c))
 $(foreach h,$(HOT),$(eval $(BUILD)/$(h:.c=.o): OPTIMISE := -O2 -fstack-protector -falign-jumps=1 -falign-loops=1 -falign-labels=1))
 OPTIMISE = -Oz
 

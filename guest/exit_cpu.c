@@ -30,6 +30,8 @@ enum action exit_hlt(struct vcpu *v)
 {
 	v->halted_if = vmcs_read(VMCS_GUEST_RFLAGS) & RFLAGS_IF;
 	v->halted_nmi = !(vmcs_read(VMCS_GUEST_INTERRUPTIBILITY) & BLOCK_NMI);
+	if (unlikely(vcpu_is_posted(v)))
+		vcpu_take_posted(v); /* no sleep that would end at once */
 	return (kvm_pv_kicked(&v->kvm) && kvm_pv_take_kick(v)) || vcpu_has_event(v) ? ACT_NEXT : ACT_HALT;
 }
 

@@ -121,9 +121,10 @@ enum action exit_ept_misconfig(struct vcpu *v)
 
 enum action exit_apic_access(struct vcpu *v)
 {
-	requeue_event(v);
-	if (vmx_event_pending(&v->vmx))
+	if (unlikely(vmcs_read(VMCS_IDT_VECTORING_INFO) & INTR_VALID)) {
+		vmx_requeue_event(&v->vmx);
 		return delivery_to_device(v);
+	}
 	uint64_t qual = vmcs_read(VMCS_EXIT_QUALIFICATION);
 	if (APIC_ACCESS_TYPE(qual) > APIC_ACCESS_WRITE)
 		return mmio_emulate(v);

@@ -70,8 +70,6 @@ static void take(struct vcpu *v, uint32_t words[8], bool level)
 
 void vcpu_take_posted(struct vcpu *v)
 {
-	if (likely(!__atomic_load_n(&v->posted.flags, __ATOMIC_RELAXED)))
-		return;
 	uint32_t flags = __atomic_exchange_n(&v->posted.flags, 0, __ATOMIC_ACQ_REL);
 	if (flags & POSTED_ON)
 		take(v, v->posted.edge, false);
@@ -117,17 +115,18 @@ static void take_extint(struct vcpu *v)
 
 bool vcpu_has_event(struct vcpu *v)
 {
-	vcpu_take_posted(v);
 	return (v->nmi_pending && v->halted_nmi) || kvm_pv_kicked(&v->kvm) ||
 	       (v->halted_if && (extint_pending(v) || vlapic_pending(&v->lapic) >= 0));
 }
 
-/* The EOI of a level-triggered interrupt is to exit. */
-static __attribute__((noinline)) void sync_eoi_exits(struct vcpu *v)
+/* SVI is the highest in service; the EOI of a level-triggered interrupt is to exit. */
+static __attribute__((noinline)) void resync(struct vcpu *v)
 {
 	const uint8_t *tmr = v->lapic.page + APIC_TMR;
+	int isr = vlapic_highest_isr(&v->lapic);
 
-	v->lapic.tmr_changed = false;
+	v->lapic.resync = false;
+	vmcs_write(VMCS_GUEST_INTR_STATUS, (uint16_t)((isr < 0 ? 0 : isr) << 8));
 	for (unsigned i = 0; i < 4; i++)
 		vmcs_write(VMCS_EOI_EXIT(i), (uint64_t)*(uint32_t *)(tmr + 32 * i + 16) << 32 | *(uint32_t *)(tmr + 32 * i));
 }
@@ -135,13 +134,13 @@ static __attribute__((noinline)) void sync_eoi_exits(struct vcpu *v)
 /* The CPU evaluates the interrupts itself: it only has to know the highest request (SDM 3C, "Virtual-Interrupt Delivery"). */
 static void sync_virtual_interrupts(struct vcpu *v)
 {
-	int irr = vlapic_highest_irr(&v->lapic), isr = vlapic_highest_isr(&v->lapic);
-	uint16_t status = (uint16_t)((isr < 0 ? 0 : isr) << 8 | (irr < 0 ? 0 : irr));
+	if (unlikely(v->lapic.resync))
+		resync(v);
+	int irr = vlapic_highest_irr(&v->lapic);
+	uint16_t status = vmcs_read(VMCS_GUEST_INTR_STATUS), now = INTR_STATUS_WITH_RVI(status, irr < 0 ? 0 : irr);
 
-	if (vmcs_read(VMCS_GUEST_INTR_STATUS) != status)
-		vmcs_write(VMCS_GUEST_INTR_STATUS, status);
-	if (unlikely(v->lapic.tmr_changed))
-		sync_eoi_exits(v);
+	if (now != status)
+		vmcs_write(VMCS_GUEST_INTR_STATUS, now);
 }
 
 /* With a TPR shadow: exit when TPR falls below what the highest masked request needs. */
@@ -158,37 +157,35 @@ static void set_tpr_threshold(struct vcpu *v)
 
 void vcpu_deliver(struct vcpu *v)
 {
-	bool window = v->watched, nmi_window = false;
+	uint32_t windows = unlikely(v->watched) ? PROC_IRQ_WINDOW : 0;
 
-	vcpu_take_posted(v); /* what has come since the request for this look was taken */
 	if (v->nmi_pending) {
 		if (!vmx_nmi_allowed(&v->vmx))
-			nmi_window = true;
+			windows |= PROC_NMI_WINDOW;
 		else if (__atomic_exchange_n(&v->nmi_pending, false, __ATOMIC_ACQ_REL))
 			vmx_inject_nmi(&v->vmx);
 	}
 	if (extint_pending(v)) {
 		if (vmx_interrupt_allowed(&v->vmx))
 			take_extint(v);
-		window |= extint_pending(v);
+		windows |= extint_pending(v) ? PROC_IRQ_WINDOW : 0;
 	}
 	if (v->lapic.hw_virtual) {
 		sync_virtual_interrupts(v);
 	} else {
 		int vector = vlapic_pending(&v->lapic);
 
-		if (vector >= 0 && vmx_interrupt_allowed(&v->vmx)) {
+		if (vector >= 0 && vmx_interrupt_allowed(&v->vmx)) { /* it is the highest: others wait for its EOI */
 			vlapic_ack(&v->lapic, (uint8_t)vector);
 			vmx_inject_interrupt(&v->vmx, (uint8_t)vector);
 			kvm_pv_leave_eoi(v, (uint8_t)vector);
-			vector = -1; /* it was the highest: others wait for its EOI */
+		} else if (vector >= 0) {
+			windows |= PROC_IRQ_WINDOW;
 		}
-		window |= vector >= 0;
 		if (v->vmx.proc & PROC_TPR_SHADOW)
 			set_tpr_threshold(v);
 	}
-	vmx_set_proc(&v->vmx, (window ? PROC_IRQ_WINDOW : 0) | (nmi_window ? PROC_NMI_WINDOW : 0),
-		     (window ? 0 : PROC_IRQ_WINDOW) | (nmi_window ? 0 : PROC_NMI_WINDOW));
+	vmx_set_proc(&v->vmx, windows, ~windows & (PROC_IRQ_WINDOW | PROC_NMI_WINDOW));
 }
 
 /* Asks for an interrupt window, if only to learn that there was one. */
@@ -249,7 +246,7 @@ void vcpu_apic_mode_changed(struct vcpu *v)
 		mode = VMX_APIC_OFF;
 	vmx_set_apic_mode(&v->vmx, mode);
 	set_apic_page(v, mode == VMX_APIC_XAPIC);
-	v->lapic.hw_virtual = v->vmx.proc2 & PROC2_VIRTUAL_INTR;
+	vlapic_set_hw_virtual(&v->lapic, v->vmx.proc2 & PROC2_VIRTUAL_INTR);
 	vcpu_request(v, REQ_EVENT);
 }
 
@@ -356,13 +353,13 @@ static void lapic_requested(void *ctx, struct vlapic *l, uint8_t vector)
 {
 	struct vcpu *v = ctx;
 
-	if (!l->hw_virtual || l->tmr_changed || v->halted || !here(v) || !vmx_vcpu_is_current(&v->vmx)) {
+	if (!l->hw_virtual || l->resync || v->halted || !here(v) || !vmx_vcpu_is_current(&v->vmx)) {
 		vcpu_kick(v);
 		return;
 	}
 	uint16_t status = vmcs_read(VMCS_GUEST_INTR_STATUS);
 	if (vector > INTR_STATUS_RVI(status))
-		vmcs_write(VMCS_GUEST_INTR_STATUS, (uint16_t)((status & ~INTR_STATUS_RVI(~0u)) | vector));
+		vmcs_write(VMCS_GUEST_INTR_STATUS, INTR_STATUS_WITH_RVI(status, vector));
 }
 
 const struct vlapic_ops vcpu_lapic_ops = {

@@ -40,11 +40,20 @@ void vcpu_iterated(bool step)
 		pend_step();
 }
 
-/* What only a sibling, a device or the machine asks for. */
-static __attribute__((noinline, cold)) void serve_rarely(struct vcpu *v, uint32_t r)
+/* What only a sibling, a device or the machine asks for. False: the vCPU's run ends. */
+static __attribute__((noinline, cold)) bool serve_rarely(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
+	uint32_t r = __atomic_fetch_and(&v->requests, REQ_INIT, __ATOMIC_SEQ_CST);
 
+	if (r & REQ_INIT) { /* a start-up IPI that comes at any moment of this is for what comes of the INIT */
+		__atomic_store_n(&v->wait_sipi, v->id != 0, __ATOMIC_SEQ_CST);
+		__atomic_fetch_and(&v->requests, ~(uint32_t)REQ_INIT, __ATOMIC_SEQ_CST);
+	}
+	if (r & (REQ_STOP | REQ_RESET)) {
+		__atomic_fetch_or(&v->requests, r & REQ_RESET, __ATOMIC_SEQ_CST); /* of the next life */
+		return false;
+	}
 	if (r & REQ_INIT)
 		vcpu_init_signal(v);
 	if (r & REQ_SIPI)
@@ -63,6 +72,7 @@ static __attribute__((noinline, cold)) void serve_rarely(struct vcpu *v, uint32_
 		kvm_pv_update_clock(v);
 	if (r & REQ_APIC)
 		vcpu_apic_mode_changed(v);
+	return true;
 }
 
 /* A sibling can ask as fast as it is answered: after so many the machine's interrupts, and other vCPUs, have their turn. */
@@ -72,26 +82,21 @@ enum served { SERVED_RUN, SERVED_SLEEP, SERVED_STOP, SERVED_ENOUGH };
 
 static inline __attribute__((always_inline)) enum served serve_requests(struct vcpu *v)
 {
-	uint32_t r = __atomic_fetch_and(&v->requests, REQ_INIT, __ATOMIC_SEQ_CST);
+	uint32_t event = REQ_EVENT; /* mostly it is this one alone */
 
-	if (unlikely(r & REQ_INIT)) { /* a start-up IPI that comes at any moment of this is for what comes of the INIT */
-		__atomic_store_n(&v->wait_sipi, v->id != 0, __ATOMIC_SEQ_CST);
-		__atomic_fetch_and(&v->requests, ~(uint32_t)REQ_INIT, __ATOMIC_SEQ_CST);
-	}
-
-	if (unlikely(r & (REQ_STOP | REQ_RESET))) {
-		__atomic_fetch_or(&v->requests, r & REQ_RESET, __ATOMIC_SEQ_CST); /* of the next life */
+	if (unlikely(!__atomic_compare_exchange_n(&v->requests, &event, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) &&
+	    !serve_rarely(v))
 		return SERVED_STOP;
-	}
-	if (unlikely(r & ~(uint32_t)REQ_EVENT))
-		serve_rarely(v, r);
 	if (unlikely(v->wait_sipi)) {
 		vcpu_forget_posted(v);
 		return SERVED_SLEEP;
 	}
-	/* What this brings in asks for a look, too, which is to come anyway. Whatever comes after that asks again. */
-	vcpu_take_posted(v);
-	__atomic_fetch_and(&v->requests, ~(uint32_t)REQ_EVENT, __ATOMIC_SEQ_CST);
+	if (unlikely(vcpu_is_posted(v))) {
+		vcpu_take_posted(v);
+		/* The look that it asks for is to come anyway. Who posted meanwhile has asked, too, and is not to be forgotten. */
+		__atomic_fetch_and(&v->requests, ~(uint32_t)REQ_EVENT, __ATOMIC_SEQ_CST);
+		vcpu_take_posted(v);
+	}
 	if (unlikely(v->halted)) {
 		if (!vcpu_has_event(v))
 			return SERVED_SLEEP;
@@ -171,6 +176,15 @@ static __attribute__((noinline)) bool limit_reached(struct vcpu *v, struct run_l
 	return false;
 }
 
+/* Where the last exit is counted. What is the same for all kinds is left to the addresses of the accesses. */
+static inline struct exit_stat *stat_of_exit(struct vcpu *v)
+{
+	char *at = (char *)v + exit_kind(&v->vmx.exit) * sizeof(struct exit_stat);
+
+	__asm__("" : "+r"(at));
+	return (struct exit_stat *)(void *)(at + offsetof(struct vcpu, stats));
+}
+
 static void trace_entry(const struct vcpu *v)
 {
 	uint32_t event = v->vmx.pending_event;
@@ -211,7 +225,7 @@ static inline __attribute__((always_inline)) enum run_result run(struct vcpu *v,
 			vmx_arm_preemption(until - now);
 		else
 			arm_otherwise(limit, until, now);
-		stats_count(&v->stats[exit_kind(&v->vmx.exit)], (uint32_t)now - v->vmx.exit.tsc);
+		stats_count(stat_of_exit(v), (uint32_t)now - v->vmx.exit.tsc);
 #ifdef TF_TEST_HOOKS
 		test_hook_before_entry(v);
 #endif
@@ -294,7 +308,7 @@ enum run_result vcpu_run(struct vcpu *v, struct run_limit *limit)
 	vcpu_request(v, REQ_EVENT); /* whatever came while it did not have the CPU */
 	enum run_result result = trace_is_on() ? run_traced(v, limit) : run(v, limit, false);
 	if (likely(exit_kind(&v->vmx.exit) < STAT_KINDS))
-		stats_count(&v->stats[exit_kind(&v->vmx.exit)], (uint32_t)rdtsc() - v->vmx.exit.tsc);
+		stats_count(stat_of_exit(v), (uint32_t)rdtsc() - v->vmx.exit.tsc);
 	if (result == RUN_EXPIRED)
 		kvm_pv_switch_out(v);
 	return result;

@@ -3,10 +3,10 @@
 /* The most that has a bucket of its own. */
 #define LAST_BUCKET_FROM ((uint32_t)BIT(STAT_LEAST + STAT_BUCKETS - 1))
 
-void stats_rare(struct exit_stat *s, uint32_t ticks)
+void stats_rare(struct exit_stat *s, uint64_t ticks)
 {
 	if (ticks > s->max)
-		s->max = ticks;
+		s->max = (uint32_t)ticks;
 	s->common = MIN(s->max, LAST_BUCKET_FROM - 1);
 	s->count[ticks < LAST_BUCKET_FROM ? stats_bucket(ticks) : STAT_BUCKETS - 1]++;
 }

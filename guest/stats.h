@@ -1,6 +1,6 @@
 /*
  * What a vCPU's exits cost, by kind: from the exit to the entry that follows, or to the end of the turn. The CPU that runs the
- * vCPU counts, without a lock and with fourteen instructions; anyone may read. They are set to zero while all CPUs are held. Pure.
+ * vCPU counts, without a lock and with ten instructions; anyone may read. They are set to zero while all CPUs are held. Pure.
  */
 #pragma once
 #include <tf/math.h>
@@ -19,7 +19,7 @@ struct exit_stat {
 _Static_assert(sizeof(struct exit_stat) == 128, "two cache lines, and no multiplication");
 
 /* `ticks` went by for one of this kind. */
-__attribute__((cold)) void stats_rare(struct exit_stat *s, uint32_t ticks);
+__attribute__((cold)) void stats_rare(struct exit_stat *s, uint64_t ticks);
 static inline uint64_t stats_bucket(uint64_t ticks)
 {
 	uint64_t bit; /* all 64 bits of it, which no builtin gives */
@@ -27,11 +27,13 @@ static inline uint64_t stats_bucket(uint64_t ticks)
 	__asm__("bsrq %1, %0" : "=r"(bit) : "r"(ticks | BIT(STAT_LEAST)) : "cc");
 	return bit - STAT_LEAST;
 }
-static inline void stats_count(struct exit_stat *s, uint32_t ticks)
+static inline void stats_count(struct exit_stat *s, uint32_t elapsed)
 {
-	__asm__("" : "+r"(s)); /* one address, from which all is reached */
+	uint64_t ticks = elapsed;
+
+	__asm__("" : "+r"(ticks)); /* in all its 64 bits, not in a register for each of its two sizes */
 	s->ticks += ticks;
-	if (unlikely(ticks > s->common))
+	if (unlikely((uint32_t)ticks > s->common))
 		stats_rare(s, ticks);
 	else
 		s->count[stats_bucket(ticks)]++;

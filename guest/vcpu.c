@@ -140,7 +140,7 @@ static void reset_events(struct vcpu *v)
 	v->next_len = 0;
 	v->wait_sipi = v->id != 0;
 	kvm_pv_reset(v);
-	v->lapic.tmr_changed = true;
+	v->lapic.resync = true;
 }
 
 void vcpu_reset(struct vcpu *v)

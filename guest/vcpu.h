@@ -193,11 +193,13 @@ void vcpu_timers_due(struct vcpu *v, uint64_t now);
 
 /* --- events, guest/irq.c */
 void vcpu_deliver(struct vcpu *v);
-/* Takes what other CPUs have posted into the local APIC. */
+/* Have other CPUs posted something? */
+static inline bool vcpu_is_posted(const struct vcpu *v) { return __atomic_load_n(&v->posted.flags, __ATOMIC_RELAXED); }
+/* Takes it into the local APIC. */
 void vcpu_take_posted(struct vcpu *v);
 /* INIT: what has come until now is lost. */
 void vcpu_forget_posted(struct vcpu *v);
-/* Asleep, would it wake? */
+/* Asleep, would it wake? What is posted is not looked at. */
 bool vcpu_has_event(struct vcpu *v);
 /* Is the vector requested and not taken yet, wherever it is on its way? */
 bool vcpu_requested(const struct vcpu *v, uint8_t vector);

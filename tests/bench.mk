@@ -23,4 +23,5 @@ contract: $(BUILD)/boot/trefoil.elf payloads
 .PHONY: profile
 profile: $(BUILD)/boot/trefoil.elf payloads
 	tools/setup.sh run
-	/usr/bin/python3 tests/bench/profile.py $(BUILD) $(or $(CPU),corei7_skylake_x) $(or $(OPS),$(error OPS="operation...", as bench/contract.txt calls them))
+	/usr/bin/python3 tests/bench/profile.py $(BUILD) $(or $(CPU),corei7_skylake_x) \
+		$(or $(OPS),$(error OPS="operation...", as bench/contract.txt calls them))

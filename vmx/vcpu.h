@@ -43,7 +43,9 @@ struct vmx_vcpu {
 /* How the local APIC is virtualised now. */
 enum vmx_apic_mode { VMX_APIC_OFF, VMX_APIC_XAPIC, VMX_APIC_X2APIC };
 
-#define INTR_STATUS_RVI(s) ((s) & 0xffu) /* of VMCS_GUEST_INTR_STATUS: the highest requested vector */
+/* Of VMCS_GUEST_INTR_STATUS: the highest requested vector. */
+#define INTR_STATUS_RVI(s)              ((s) & 0xffu)
+#define INTR_STATUS_WITH_RVI(s, vector) ((uint16_t)(((s) & 0xff00u) | (unsigned)(vector)))
 
 struct vmx_vcpu_setup {
 	uint64_t eptp;

@@ -25,7 +25,8 @@ void vlapic_set_id(struct vlapic *l)
 void vlapic_reset(struct vlapic *l)
 {
 	memset(l->page, 0, PAGE_SIZE);
-	l->tmr_changed = true;
+	l->resync = true;
+	l->irr_words = l->isr_words = 0;
 	*apic_reg(l, APIC_VERSION) = APIC_VERSION_VALUE;
 	*apic_reg(l, APIC_DFR) = UINT32_MAX;
 	*apic_reg(l, APIC_SVR) = SVR_POWER_UP;

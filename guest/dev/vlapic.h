@@ -73,8 +73,9 @@ struct vlapic {
 	uint8_t lint;                 /* LINT0 and LINT1 levels */
 	bool lint0_remote_irr;        /* a level-triggered LINT0 was delivered and awaits its EOI */
 	uint8_t phys_bits;            /* MAXPHYADDR, at most 52; 36 after vlapic_init, the caller may set it */
-	bool tmr_changed;             /* TMR is not as when this was last cleared, by the caller */
+	bool resync;                  /* ISR or TMR changed, not by the CPU, which has copies; the caller clears it */
 	bool hw_virtual;              /* virtual-interrupt delivery: the CPU evaluates PPR and EOI itself */
+	uint8_t irr_words, isr_words; /* if not: a bit for each of their 32-bit words that is not zero */
 	/*
 	 * Guest TSC value -> host time of host->now(), for the TSC-deadline mode; gets `ctx` above. Set by the caller after
 	 * vlapic_init; without it the two are the same.
@@ -90,6 +91,9 @@ void vlapic_init(struct vlapic *l, void *page, uint32_t id, bool bsp, bool virtu
 		 const struct vlapic_ops *ops, void *ctx);
 /* INIT: as power-up, but the APIC ID and IA32_APIC_BASE stay. */
 void vlapic_reset(struct vlapic *l);
+
+/* From now on the CPU delivers interrupts, and changes the page, itself; or not any more. */
+void vlapic_set_hw_virtual(struct vlapic *l, bool on);
 
 static inline bool vlapic_enabled(const struct vlapic *l) { return l->base_msr & APIC_BASE_ENABLE; }
 static inline bool vlapic_x2apic(const struct vlapic *l) { return l->base_msr & APIC_BASE_X2APIC; }
@@ -121,7 +125,7 @@ void vlapic_inject(struct vlapic *l, uint8_t vector, bool level);
 void vlapic_set_lint(struct vlapic *l, unsigned pin, bool level);
 /* May the 8259's INTR reach the CPU? (APIC hardware-disabled, or LINT0 unmasked in ExtINT mode) */
 bool vlapic_extint(const struct vlapic *l);
-/* The highest vector that may be delivered now (above PPR), or -1. */
+/* The highest vector that may be delivered now (above PPR), or -1. While the CPU keeps PPR, as of the last exit. */
 int vlapic_pending(struct vlapic *l);
 /* The CPU takes it: IRR to ISR. Asserts that it is in IRR: call it with what vlapic_pending said just before. */
 void vlapic_ack(struct vlapic *l, uint8_t vector);

@@ -5,11 +5,10 @@
 
 #define CLASS 0xf0u /* a vector's priority class */
 
-/* Of those below 32 * `words`. */
-static inline int highest_below(const struct vlapic *l, uint32_t base, int words)
+static inline int highest_of_all(const struct vlapic *l, uint32_t base)
 {
 #pragma GCC unroll 8
-	for (int i = words - 1; i >= 0; i--) {
+	for (int i = 7; i >= 0; i--) {
 		uint32_t bits = *apic_reg(l, base + (uint32_t)i * 16);
 		if (bits)
 			return i * 32 + (int)bit_highest(bits);
@@ -17,18 +16,42 @@ static inline int highest_below(const struct vlapic *l, uint32_t base, int words
 	return -1;
 }
 
-static inline bool any(const struct vlapic *l, uint32_t base)
+static inline int highest_of(const struct vlapic *l, uint32_t base, uint32_t words)
 {
-	uint32_t bits = 0;
-#pragma GCC unroll 8
-	for (uint32_t i = 0; i < 8; i++)
-		bits |= *apic_reg(l, base + i * 16);
-	return bits;
+	if (!words)
+		return -1;
+	unsigned i = bit_highest(words);
+	return (int)(i * 32 + bit_highest(*apic_reg(l, base + i * 16)));
 }
 
-int vlapic_highest_irr(const struct vlapic *l) { return highest_below(l, APIC_IRR, 8); }
-/* Mostly none is in service. */
-int vlapic_highest_isr(const struct vlapic *l) { return any(l, APIC_ISR) ? highest_below(l, APIC_ISR, 8) : -1; }
+int vlapic_highest_irr(const struct vlapic *l)
+{
+	return l->hw_virtual ? highest_of_all(l, APIC_IRR) : highest_of(l, APIC_IRR, l->irr_words);
+}
+
+int vlapic_highest_isr(const struct vlapic *l)
+{
+	return l->hw_virtual ? highest_of_all(l, APIC_ISR) : highest_of(l, APIC_ISR, l->isr_words);
+}
+
+static uint8_t words_in_use(const struct vlapic *l, uint32_t base)
+{
+	uint8_t words = 0;
+	for (uint32_t i = 0; i < 8; i++)
+		words |= (uint8_t)(!!*apic_reg(l, base + i * 16) << i);
+	return words;
+}
+
+void vlapic_set_hw_virtual(struct vlapic *l, bool on)
+{
+	l->hw_virtual = on;
+	l->resync = true;
+	l->irr_words = words_in_use(l, APIC_IRR);
+	l->isr_words = words_in_use(l, APIC_ISR);
+}
+
+static inline uint8_t word_bit(uint8_t vector) { return (uint8_t)(1u << vector / 32); }
+
 bool vlapic_requested(const struct vlapic *l, uint8_t vector) { return apic_vector_test(l, APIC_IRR, vector); }
 
 /* SDM 3A, "Task and Processor Priorities" */
@@ -48,16 +71,19 @@ int vlapic_pending(struct vlapic *l)
 	int irr = vlapic_highest_irr(l);
 	if (irr < 0)
 		return -1;
-	return ((uint32_t)irr & CLASS) > (vlapic_update_ppr(l) & CLASS) ? irr : -1;
+	uint32_t ppr = l->hw_virtual ? *apic_reg(l, APIC_PPR) : vlapic_update_ppr(l);
+	return ((uint32_t)irr & CLASS) > (ppr & CLASS) ? irr : -1;
 }
 
 void vlapic_ack(struct vlapic *l, uint8_t vector)
 {
 	apic_reg_t *irr = apic_vector_reg(l, APIC_IRR, vector);
 	ASSERT(*irr & apic_vector_bit(vector));
-	*irr &= ~apic_vector_bit(vector);
 	*apic_vector_reg(l, APIC_ISR, vector) |= apic_vector_bit(vector);
-	(void)set_ppr(l, vector);
+	l->isr_words |= word_bit(vector);
+	if (!(*irr &= ~apic_vector_bit(vector)))
+		l->irr_words ^= word_bit(vector);
+	*apic_reg(l, APIC_PPR) = vector & CLASS; /* it is above all in service, and above TPR */
 }
 
 /* Where the CPU delivers interrupts itself it is to be told of what has changed. */
@@ -77,11 +103,12 @@ void vlapic_inject(struct vlapic *l, uint8_t vector, bool level)
 	}
 	uint32_t bit = apic_vector_bit(vector);
 	apic_reg_t *tmr = apic_vector_reg(l, APIC_TMR, vector);
-	if (unlikely(!(*tmr & bit) == level)) {
-		*tmr ^= bit;
-		l->tmr_changed = true;
+	if (unlikely((*tmr & bit) || level)) {
+		l->resync |= !(*tmr & bit) == level;
+		*tmr = level ? *tmr | bit : *tmr & ~bit;
 	}
 	*apic_vector_reg(l, APIC_IRR, vector) |= bit;
+	l->irr_words |= word_bit(vector);
 	l->ops->requested(l->ctx, l, vector);
 }
 
@@ -185,16 +212,17 @@ void vlapic_eoi_done(struct vlapic *l, uint8_t vector)
 
 void vlapic_eoi(struct vlapic *l)
 {
-	int vector = highest_below(l, APIC_ISR, 8);
-	if (vector < 0)
+	int highest = vlapic_highest_isr(l);
+	if (highest < 0)
 		return;
-	apic_reg_t *isr = apic_vector_reg(l, APIC_ISR, (uint8_t)vector);
-	uint32_t left = *isr & ~apic_vector_bit((uint8_t)vector);
-	*isr = left;
-	(void)set_ppr(l, left ? (vector & ~31) + (int)bit_highest(left) : highest_below(l, APIC_ISR, vector / 32));
-	if (unlikely(apic_vector_test(l, APIC_TMR, (uint8_t)vector)))
-		vlapic_eoi_done(l, (uint8_t)vector);
-	if (l->hw_virtual || any(l, APIC_IRR))
+	uint8_t vector = (uint8_t)highest;
+	if (!(*apic_vector_reg(l, APIC_ISR, vector) &= ~apic_vector_bit(vector)))
+		l->isr_words ^= word_bit(vector);
+	l->resync = true;
+	(void)vlapic_update_ppr(l);
+	if (unlikely(apic_vector_test(l, APIC_TMR, vector)))
+		vlapic_eoi_done(l, vector);
+	if (l->hw_virtual || l->irr_words)
 		vlapic_kick_if_pending(l);
 }
 

@@ -11,8 +11,9 @@ set xlabel "guests"
 set ylabel "percent that it loses by them"
 set xrange [0:135]
 set xtics 32
-set yrange [0:*]
-plot data."/guests" using 1:2 lw 2 pt 7 lc rgb trefoil notitle
+set yrange [0:0.2<*]
+plot data."/guests" using 1:2 lw 2 pt 7 lc rgb trefoil title "measured", \
+     0.1 with lines lw 1.5 dt 2 lc rgb goal title "mark"
 
 set title "One guest, by its memory"
 set logscale xy

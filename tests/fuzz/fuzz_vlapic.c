@@ -1,7 +1,7 @@
 /*
  * A local APIC under any sequence of MMIO, MSR, pin and time events. Checked after each: what becomes deliverable is
  * announced by a kick, no illegal vector is in IRR or ISR, PPR follows from TPR and ISR, reads do not change IRR, and
- * a due timer has been given or is armed.
+ * a due timer has been given or is armed. At times the CPU delivers interrupts itself: what it knows of ISR holds.
  */
 #include "guest/dev/vlapic.h"
 #include <stdlib.h>
@@ -23,6 +23,7 @@ struct world {
 	struct vlapic l;
 	uint64_t now, armed;
 	unsigned kicks;
+	int svi; /* the highest in service, as the CPU knows it, or -1 */
 };
 
 static uint64_t world_now(void *ctx) { return ((struct world *)ctx)->now; }
@@ -65,6 +66,56 @@ static uint32_t page32(const struct vlapic *l, uint32_t offset)
 	return v;
 }
 
+static void page_flip(struct vlapic *l, uint32_t base, int vector)
+{
+	uint32_t v = page32(l, base + (uint32_t)vector / 32 * 16) ^ 1u << vector % 32;
+	memcpy(l->page + base + vector / 32 * 16, &v, sizeof(v));
+}
+
+static int highest_in_page(const struct vlapic *l, uint32_t base)
+{
+	for (int vector = 255; vector >= 0; vector--)
+		if (page32(l, base + (uint32_t)vector / 32 * 16) >> vector % 32 & 1)
+			return vector;
+	return -1;
+}
+
+/* SDM 3C, "PPR Virtualization", "Virtual-Interrupt Delivery" and "EOI Virtualization", as far as the page tells. */
+static void entry(struct world *w)
+{
+	struct vlapic *l = &w->l;
+	if (!l->hw_virtual)
+		return;
+	if (l->resync)
+		w->svi = vlapic_highest_isr(l);
+	l->resync = false;
+	uint32_t tpr = page32(l, APIC_TPR) & 0xff, isr = w->svi < 0 ? 0 : (uint32_t)w->svi & 0xf0;
+	uint32_t ppr = isr > (tpr & 0xf0) ? isr : tpr;
+	memcpy(l->page + APIC_PPR, &ppr, sizeof(ppr));
+}
+
+static void cpu_acts(struct world *w, uint8_t op)
+{
+	struct vlapic *l = &w->l;
+	entry(w);
+	int vector = vlapic_pending(l);
+	if (op & 0x80) {
+		vlapic_set_hw_virtual(l, !l->hw_virtual);
+		w->kicks++; /* the caller looks then */
+	} else if (!l->hw_virtual) {
+		if (vector >= 0)
+			vlapic_ack(l, (uint8_t)vector);
+	} else if (op & 0x40) {
+		if (w->svi >= 0)
+			page_flip(l, APIC_ISR, w->svi);
+		w->svi = highest_in_page(l, APIC_ISR);
+		w->kicks++; /* the CPU looks itself */
+	} else if (vector >= 0) {
+		page_flip(l, APIC_IRR, vector);
+		page_flip(l, APIC_ISR, w->svi = vector);
+	}
+}
+
 static void step(struct world *w, struct input *in)
 {
 	static const uint32_t msrs[] = { MSR_IA32_APIC_BASE, MSR_IA32_TSC_DEADLINE };
@@ -101,12 +152,9 @@ static void step(struct world *w, struct input *in)
 	case 7:
 		vlapic_inject(l, (uint8_t)take(in, 1), op & 0x80);
 		break;
-	case 8: { /* the CPU takes what there is */
-		int vector = vlapic_pending(l);
-		if (vector >= 0)
-			vlapic_ack(l, (uint8_t)vector);
+	case 8: /* the CPU takes what there is */
+		cpu_acts(w, op);
 		break;
-	}
 	case 9:
 		vlapic_set_lint(l, op >> 4 & 1, op & 0x80);
 		break;
@@ -125,9 +173,12 @@ static void step(struct world *w, struct input *in)
 static void check(struct world *w, int pending_before, unsigned kicks_before)
 {
 	struct vlapic *l = &w->l;
+	CHECK(!l->hw_virtual || l->resync || w->svi == highest_in_page(l, APIC_ISR));
+	entry(w);
 	int pending = vlapic_pending(l), isr = vlapic_highest_isr(l);
 	if (pending >= 0 && pending != pending_before)
 		CHECK(w->kicks != kicks_before || pending < pending_before);
+	CHECK(vlapic_highest_irr(l) == highest_in_page(l, APIC_IRR) && isr == highest_in_page(l, APIC_ISR));
 	CHECK(!(page32(l, APIC_IRR) & 0xffff) && !(page32(l, APIC_ISR) & 0xffff));
 	CHECK(page32(l, APIC_VERSION) == 0x00050014);
 	CHECK(!(page32(l, APIC_ICR_LO) & 0x1000));
@@ -150,7 +201,7 @@ static void check(struct world *w, int pending_before, unsigned kicks_before)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct input in = { data, size };
-	struct world w = { .now = 1000 };
+	struct world w = { .now = 1000, .svi = -1 };
 	struct dev_host host = { .ctx = &w, .hz = 1000000000, .now = world_now, .arm = world_arm };
 	void *page = aligned_alloc(4096, 4096);
 	CHECK(page);

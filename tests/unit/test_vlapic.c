@@ -197,9 +197,40 @@ static void test_hw_virtual_ppr_is_the_cpus(void **state)
 {
 	(void)state;
 	struct bench *b = bench_on();
-	b->l.hw_virtual = true;
+	vlapic_set_hw_virtual(&b->l, true);
 	((uint8_t *)b->page)[APIC_PPR] = 0x70;
 	assert_int_equal(mmio_read(b, APIC_PPR), 0x70);
+	vlapic_inject(&b->l, 0x7f, false);
+	assert_int_equal(vlapic_pending(&b->l), -1);
+	vlapic_inject(&b->l, 0x80, false);
+	assert_int_equal(vlapic_pending(&b->l), 0x80);
+	bench_free(b);
+}
+
+/* The CPU moves interrupts in the page while it delivers them itself. */
+static void test_hw_virtual_begins_and_ends(void **state)
+{
+	(void)state;
+	struct bench *b = bench_on();
+	uint8_t *page = b->page;
+	vlapic_inject(&b->l, 0x51, false);
+	vlapic_inject(&b->l, 0xa2, false);
+	b->l.resync = false;
+	vlapic_set_hw_virtual(&b->l, true);
+	assert_true(b->l.resync); /* the CPU knows of nothing yet */
+	assert_int_equal(vlapic_highest_irr(&b->l), 0xa2);
+	page[APIC_IRR + 0xa2 / 32 * 16] &= (uint8_t)~(1u << 0xa2 % 8);
+	page[APIC_ISR + 0xa2 / 32 * 16] |= 1u << 0xa2 % 8;
+	assert_int_equal(vlapic_highest_irr(&b->l), 0x51);
+	assert_int_equal(vlapic_highest_isr(&b->l), 0xa2);
+	vlapic_set_hw_virtual(&b->l, false);
+	assert_int_equal(vlapic_highest_irr(&b->l), 0x51);
+	assert_int_equal(vlapic_highest_isr(&b->l), 0xa2);
+	assert_int_equal(vlapic_pending(&b->l), -1);
+	b->l.resync = false;
+	mmio_write(b, APIC_EOI, 0);
+	assert_true(b->l.resync); /* not the CPU's doing */
+	assert_int_equal(vlapic_pending(&b->l), 0x51);
 	bench_free(b);
 }
 
@@ -340,7 +371,8 @@ int main(void)
 		cmocka_unit_test(test_power_up), cmocka_unit_test(test_init_keeps_id_and_base),
 		cmocka_unit_test(test_writable_bits), cmocka_unit_test(test_software_disable),
 		cmocka_unit_test(test_priorities), cmocka_unit_test(test_nesting), cmocka_unit_test(test_tpr),
-		cmocka_unit_test(test_hw_virtual_ppr_is_the_cpus), cmocka_unit_test(test_level_eoi),
+		cmocka_unit_test(test_hw_virtual_ppr_is_the_cpus),
+		cmocka_unit_test(test_hw_virtual_begins_and_ends), cmocka_unit_test(test_level_eoi),
 		cmocka_unit_test(test_error_register), cmocka_unit_test(test_odd_accesses),
 		cmocka_unit_test(test_apic_write_exit), cmocka_unit_test(test_plain_eoi),
 	};

@@ -9,6 +9,8 @@ static inline uint32_t cube_below(uint32_t n) { return (uint32_t)((cube_random()
 
 /* Ends are resets and power-off: commands that end this guest are given, too. */
 extern bool cube_ends;
+/* What may be written to an APIC: INIT would end us, too, as it leads to the reset vector, where no ROM is. */
+static inline uint64_t cube_apic(uint64_t v) { return !cube_ends && (v & 0x700) == 0x500 ? v ^ 0x100 : v; }
 /* Where string operations may write. */
 #define SCRATCH_SIZE (2 * PAGE)
 extern uint8_t cube_scratch[SCRATCH_SIZE];

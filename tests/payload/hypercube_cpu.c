@@ -21,7 +21,7 @@ void cube_msr(void)
 											  (uint32_t)cube_value();
 
 	if (cube_below(2))
-		wrmsr(m, cube_value());
+		wrmsr(m, m - MSR_X2APIC < 0x100 ? cube_apic(cube_value()) : cube_value());
 	else
 		rdmsr(m);
 }

@@ -123,6 +123,11 @@ void cube_mmio(void)
 
 	if (a < ram_end() && a > ROM + PAGE)
 		how |= 8;
+	if (a - IOAPIC < PAGE || a - LAPIC < PAGE) {
+		v = cube_apic(v);
+		if (!cube_ends && ((how != 2 && how != 5) || a % 4)) /* what it writes would not be this */
+			how |= 8;
+	}
 	switch (how) {
 	case 0: *(volatile uint8_t *)p = (uint8_t)v; break;
 	case 1: *(volatile uint16_t *)p = (uint16_t)v; break;
@@ -167,14 +172,14 @@ void cube_device(void)
 		break;
 	case 4: /* I/O APIC */
 		mmio_write(IOAPIC, (uint32_t)(v & 0x3f));
-		mmio_write(IOAPIC + IOAPIC_WIN, (uint32_t)(v >> 32));
+		mmio_write(IOAPIC + IOAPIC_WIN, (uint32_t)cube_apic(v >> 32));
 		break;
 	case 5: /* local APIC: any register */
-		lapic_write((unsigned)(v & 0x3f) * 16, (uint32_t)(v >> 32));
+		lapic_write((unsigned)(v & 0x3f) * 16, (uint32_t)cube_apic(v >> 32));
 		break;
 	case 6: /* an interrupt to itself, or a timer */
 		lapic_write(LAPIC_SVR, 0x1ff);
-		lapic_write(LAPIC_ICR, 0x40000 | (uint32_t)(v & 0xcfff));
+		lapic_write(LAPIC_ICR, 0x40000 | (uint32_t)cube_apic(v & 0xcfff));
 		lapic_write(LAPIC_LVT_TIMER, (uint32_t)(v >> 32 & 0x600ff));
 		lapic_write(LAPIC_INIT_COUNT, (uint32_t)(v >> 20 & 0xfff));
 		break;

@@ -8,8 +8,11 @@
  */
 #include "guest/dev/vlapic_regs.h"
 
-/* A periodic timer does not fire more often than this a second; what a guest asks beyond it coalesces. */
-#define TIMER_MAX_RATE 50000
+/*
+ * A periodic timer does not fire more often than this a second; what a guest asks beyond it coalesces. Where Trefoil is
+ * a guest itself, one interrupt may take tens of microseconds: time has to be left for what is interrupted.
+ */
+#define TIMER_MAX_RATE 5000
 
 /* The backlog is no more than the last second's interrupts, or this; they come so much faster than the period at most. */
 #define BACKLOG_MAX     1000
@@ -34,10 +37,8 @@ static uint64_t timer_period(const struct vlapic *l)
 static void timer_arm(struct vlapic *l)
 {
 	uint64_t wake = l->timer_lvt & LVT_MASKED ? DEV_NEVER : l->deadline;
-	if (l->backlog) {
-		uint64_t pace = MAX(timer_period(l) / BACKLOG_SPEEDUP, l->host->hz / TIMER_MAX_RATE + 1);
-		wake = MIN(wake, timer_after(l->host->now(l->host->ctx), pace));
-	}
+	if (l->backlog)
+		wake = MIN(wake, timer_after(l->host->now(l->host->ctx), timer_period(l) / BACKLOG_SPEEDUP));
 	l->host->arm(l->host->ctx, wake);
 }
 
@@ -63,7 +64,7 @@ static uint64_t timer_settle(struct vlapic *l)
 	uint64_t period = timer_period(l), ended = 1, most = 0;
 	if (timer_mode(l) == LVT_TIMER_PERIODIC && period) {
 		uint64_t missed = (now - l->deadline) / period;
-		uint64_t gap = l->host->hz / TIMER_MAX_RATE / period;
+		uint64_t gap = (l->host->hz / TIMER_MAX_RATE - 1) / period;
 		l->deadline = timer_after(l->deadline, (missed + 1 + gap) * period);
 		if (!gap) {
 			ended += missed;

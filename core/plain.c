@@ -126,7 +126,7 @@ void plain_feed(struct plain *p, uint8_t b)
 			p->state = PLAIN_ESCAPE; /* some take it for the string's end */
 		else if (b == BEL && in_string)
 			p->state = PLAIN_TEXT;
-		else if (b == SO || (b == SI && !in_string))
+		if (b == SO || (b == SI && !in_string))
 			change(p, b == SO, SHIFT);
 	} else if (p->state == PLAIN_ESCAPE || p->state == PLAIN_STRING_ESCAPE) {
 		p->state = escape(p, b);

@@ -331,11 +331,11 @@ bool vt_escape(struct vt *vt, uint8_t b)
 		vt->state = in_string ? VT_STRING_ESCAPE : VT_ESCAPE;
 		return true;
 	}
-	if (b == '\n') { /* a string without its end must not swallow all that follows */
-		vt->state = in_string ? VT_TEXT : vt->state;
-		return false;
-	}
-	if (b < ' ' && !in_string)
+	if (b < ' ' && vt->state == VT_STRING_ESCAPE)
+		vt->state = VT_ESCAPE; /* that was the string's end */
+	if (b == '\n' && vt->state == VT_STRING)
+		vt->state = VT_TEXT; /* a string without its end must not swallow all that follows */
+	if (b < ' ' && vt->state != VT_STRING)
 		return false;
 	switch (vt->state) {
 	case VT_TEXT:

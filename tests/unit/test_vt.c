@@ -319,6 +319,9 @@ static void test_controls_inside(void **state)
 	assert_row(0, "a*");
 	put("\r\n\x1bP a string without its end\r\nx");
 	assert_row(2, "x");
+	put("\x1b[35m\x1b] its end\x1b\n\r[my"); /* core/plain.h reads it so, too */
+	assert_row(3, "y");
+	assert_colours(cell(0, 3), CELL_WHITE, CELL_BLACK);
 }
 
 static void test_log_levels(void **state)
